@@ -1,0 +1,1 @@
+"""The boards: how to speak to a locker board of each make."""

@@ -1,0 +1,1 @@
+"""A simulated bank that answers like a real one."""

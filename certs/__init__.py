@@ -1,0 +1,1 @@
+"""Who: keys, signatures, checkpoints. Who said this, and may they."""

@@ -1,0 +1,1 @@
+"""This site: what it decides, shows and runs."""

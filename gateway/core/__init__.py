@@ -1,0 +1,1 @@
+"""The pure heart: inputs in, outputs out."""

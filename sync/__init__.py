@@ -1,0 +1,1 @@
+"""The book: what both ends must agree on."""
