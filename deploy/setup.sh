@@ -58,9 +58,15 @@ if ! "$venv/bin/uv" --version >/dev/null 2>&1; then
         -r "$venv/uv.lock.txt" || say 'no uv for this machine: going on with pip'
 fi
 
+# uv does not read pip's settings: hand it the index a person gave pip, and the system's certificates.
+index=$("$venv/bin/pip" config list 2>/dev/null | sed -n "s/^[^ ]*\.index.url='\(.*\)'\$/\1/p" | tail -n 1)
+[ -z "$index" ] || export UV_DEFAULT_INDEX="${UV_DEFAULT_INDEX:-$index}"
+export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-1}"
+
 say 'installing the locked packages'
 if ! { "$venv/bin/uv" --version >/dev/null 2>&1 &&
     "$venv/bin/uv" pip install --python "$venv/bin/python" --require-hashes -r requirements.lock; }; then
+    say 'with pip'
     "$venv/bin/pip" install --disable-pip-version-check --progress-bar on --require-hashes \
         -r requirements.lock
 fi

@@ -1,0 +1,59 @@
+"""`locker-gateway`: the root of the command line.
+
+A command's module is loaded when the command is used, so that `--help` and a small command stay
+quick on a small machine. Trouble that one of our floors names ends the program with exit status 1
+and one line on stderr: code, remedy, evidence. Anything else is a bug and shows its traceback.
+"""
+
+import importlib
+from typing import Final
+
+import click
+from typing_extensions import override
+
+from adapters.errors import AdapterError
+from certs.errors import CertsError
+from sync.errors import SyncError
+
+# Name -> (module with `command`, the line in --help). tests/house compares it with the modules.
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "board": ("gateway.commands.board", "Speak to one locker board: pulse a lock, read inputs."),
+    "log": ("gateway.commands.log", "Show, verify and prove the signed log of a site."),
+}
+
+
+class CommandTable(click.Group):
+    """A group whose commands are named in a table and loaded when used."""
+
+    @override
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    @override
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        if not isinstance(command, click.Command):
+            msg = f"{COMMANDS[cmd_name][0]}.command is no click.Command"
+            raise TypeError(msg)
+        return command
+
+    @override
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list without loading a single command."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    @override
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except (AdapterError, CertsError, SyncError) as trouble:
+            raise click.ClickException(str(trouble)) from trouble
+
+
+@click.group(cls=CommandTable, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="parcel-locker-gateway", prog_name="locker-gateway")
+def main() -> None:
+    """Run and look after one parcel-locker site."""

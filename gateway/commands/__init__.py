@@ -1,0 +1,1 @@
+"""One file for each command of `locker-gateway`: each has `command`, a click.Command."""
