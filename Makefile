@@ -44,7 +44,7 @@ check: $(READY)
 	@echo '== types'
 	@$(BIN)/mypy
 	@echo '== floors'
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 
 format: $(READY)
 	@$(BIN)/ruff format .
