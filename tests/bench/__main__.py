@@ -45,6 +45,15 @@ def wanted(names: list[str], figures: dict[str, Figure]) -> list[str]:
     return [f for f in figures if any(f == n or f.startswith(f"{n}.") for n in names)]
 
 
+def line(name: str, row: dict[str, object]) -> str:
+    """One figure as it is printed; a figure without its limit or its how is none."""
+    missing = [key for key in KEYS if key not in row]
+    if missing:
+        msg = f"{name} lacks {', '.join(missing)}"
+        raise ValueError(msg)
+    return json.dumps(row)
+
+
 def main(names: list[str]) -> int:
     """Print one line a figure as it comes; trouble in one leaves the others standing."""
     figures = collect(Path(__file__).parent)
@@ -52,11 +61,7 @@ def main(names: list[str]) -> int:
     for name in wanted(names, figures):
         try:
             for row in figures[name]():
-                missing = [key for key in KEYS if key not in row]
-                if missing:
-                    msg = f"{name} lacks {', '.join(missing)}"
-                    raise ValueError(msg)
-                print(json.dumps(row), flush=True)
+                print(line(name, row), flush=True)
         except Exception:  # noqa: BLE001  # one broken figure must not hide the others
             failed = 1
             print(f"bench.failed: {name}", file=sys.stderr)
