@@ -1,0 +1,466 @@
+"""The owner of one line: the thread that alone touches the wire.
+
+It picks the most urgent request that may go, sends it once, waits, has the answer judged, and
+hands the result back to the event loop of the caller. Nothing is ever repeated here: a door
+command that is sent twice opens a door twice.
+
+Why a thread: a line needs pauses finer than an event loop's clock, and an exchange written as
+plain sequence has no moment in which a cancelled caller could leave half of it behind.
+"""
+
+import asyncio
+import contextlib
+import os
+import select
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol, assert_never
+
+import tenacity
+
+from adapters.errors import (
+    BusError,
+    Closed,
+    Late,
+    LinkDown,
+    Nonsense,
+    OtherQuestion,
+    Overloaded,
+    Refused,
+    TimedOut,
+    Unanswered,
+    UnitLost,
+)
+from adapters.pace import Pace, Priority, Queue, Turn
+from adapters.reading import Judgement, Read, Request, Verdict, Write, answer_pdu_bytes
+from adapters.wire import SerialSpec, TcpSpec, Wire, open_wire
+
+PLACES: Final = 96
+DOOR_PLACES: Final = 32
+RAW_BYTES_MAX: Final = 1024  # four frames: more than that in one answer is a babbling line
+BABBLE_US: Final = 300_000
+STALE_SILENCES: Final = 4  # in a row, from anybody: then the port is opened anew
+STALE_US: Final = 5_000_000
+STALE_EVERY_US: Final = 30_000_000
+RECONNECT_MAX_S: Final = 1.0
+_OVERHEAD_BYTES: Final = 4  # address, checksum, and the byte a slow port may hold back
+
+
+class Codec(Protocol):
+    """Makes and reads the frames of one line."""
+
+    def encode(self, unit: int, request: Request) -> tuple[bytes, int]:
+        """Return frame and transaction number (0 where the framing has none)."""
+        ...
+
+    def judge(self, raw: bytes, echo: bytes, unit: int, request: Request, number: int) -> Judgement:
+        """Judge what came so far; `echo` is what the adapter repeats first."""
+        ...
+
+    def at_the_end(
+        self, raw: bytes, echo: bytes, unit: int, request: Request, number: int
+    ) -> Judgement:
+        """Judge what came when the time is over: never WAIT."""
+        ...
+
+
+@dataclass(slots=True)
+class Counters:
+    """What a line has seen since it was made; for health."""
+
+    sent: int = 0
+    answered: int = 0
+    timeouts: int = 0
+    unanswered: int = 0
+    nonsense: int = 0
+    other_question: int = 0
+    refused: int = 0
+    refused_late: int = 0
+    refused_lost: int = 0
+    overloaded: int = 0
+    forbidden: int = 0
+    strays: int = 0
+    connects: int = 0
+    link_losses: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    """One request on its way through the owner."""
+
+    request: Request
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[tuple[int, ...]]
+
+
+def now_us() -> int:
+    """Monotonic microseconds: this room owns a wire, and with it a clock."""
+    return time.monotonic_ns() // 1000
+
+
+class Owner:
+    """One line's thread. `guard(unit, write)` raises for a write that must not reach a board."""
+
+    def __init__(
+        self,
+        spec: SerialSpec | TcpSpec,
+        codec: Codec,
+        guard: Callable[[int, Write], None],
+        trace: Callable[[str, bytes], None] | None,
+    ) -> None:
+        self.spec = spec
+        self.up = False
+        self.generation = 0
+        self.echo: bool | None = None
+        self.pace = Pace(0)
+        self.counters = Counters()
+        self._codec = codec
+        self._guard = guard
+        self._trace = trace
+        self._queue: Queue[_Job] = Queue(places=PLACES, door_places=DOOR_PLACES)
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._idle = False
+        self._wake_read, self._wake_write = -1, -1
+        self._silences = 0
+        self._heard_us = 0
+        self._reopened_us = 0
+        self._down_reason = "not opened"
+
+    # On the event loop:
+
+    async def open(self) -> bool:
+        """Start; return whether the first connect worked. It goes on trying if not."""
+        assert self._thread is None, "a line is opened once"
+        loop = asyncio.get_running_loop()
+        first: asyncio.Future[None] = loop.create_future()
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_write, False)
+        self._thread = threading.Thread(
+            target=self._own, args=(loop, first), name=f"line {self.spec.name}", daemon=True
+        )
+        self._thread.start()
+        await first
+        return self.up
+
+    async def close(self) -> None:
+        """Stop after the exchange in flight; what still waits is refused as closed."""
+        if self._thread is None or self._closing.is_set():
+            return
+        self._closing.set()
+        self._wake()
+        await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    async def ask(
+        self, unit: int, request: Request, priority: Priority, deadline_ms: int
+    ) -> tuple[int, ...]:
+        """Queue the request and await its result; see `adapters.bus.Line.ask`."""
+        loop = asyncio.get_running_loop()
+        job = _Job(request, loop, loop.create_future())
+        turn = Turn(unit, priority, now_us() + deadline_ms * 1000, job)
+        with self._lock:
+            if self._closing.is_set() or self._thread is None:
+                raise Closed(line=self.spec.name)
+            if not self.up:
+                raise LinkDown(line=self.spec.name, reason=self._down_reason)
+            if not self._queue.add(turn):
+                self.counters.overloaded += 1
+                raise Overloaded(line=self.spec.name, waiting=len(self._queue))
+            if self._idle:
+                self._wake()
+        return await job.future
+
+    def waiting(self) -> int:
+        """Count what waits."""
+        return len(self._queue)
+
+    def _wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # a full pipe wakes as well
+            os.write(self._wake_write, b"\0")
+
+    # In the owner's thread:
+
+    def _own(self, loop: asyncio.AbstractEventLoop, first: asyncio.Future[None]) -> None:
+        def tell_first() -> None:
+            if not first.done():
+                first.set_result(None)
+
+        while not self._closing.is_set():
+            wire = self._connect(lambda: _on_loop(loop, tell_first))
+            if wire is None:
+                break
+            _on_loop(loop, tell_first)
+            reason = "closed"
+            try:
+                self._talk(wire)
+            except OSError as error:
+                self.counters.link_losses += 1
+                reason = str(error)
+            finally:
+                self._drop(wire, reason)
+        self._refuse_all(lambda: Closed(line=self.spec.name))
+        _on_loop(loop, tell_first)
+
+    def _connect(self, tell: Callable[[], None]) -> Wire | None:
+        """Open the wire, trying again with bounded jitter until it works or we close (None)."""
+
+        def failed(state: tenacity.RetryCallState) -> None:
+            assert state.outcome is not None  # tenacity sets it before it sleeps
+            self._down_reason = str(state.outcome.exception())
+            tell()
+
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type((OSError, ValueError)),
+            wait=tenacity.wait_random_exponential(multiplier=0.1, max=RECONNECT_MAX_S),
+            sleep=tenacity.sleep_using_event(self._closing),
+            stop=tenacity.stop_when_event_set(self._closing),
+            before_sleep=failed,
+        )
+        try:
+            wire = retrying(open_wire, self.spec)
+        except tenacity.RetryError:
+            return None
+        at_us = now_us()
+        self.echo = self.spec.local_echo if isinstance(self.spec, SerialSpec) else False
+        self._silences, self._heard_us = 0, at_us
+        self.pace.gap_us = wire.gap_us
+        self.pace.occupied_until(at_us)
+        with self._lock:
+            self.counters.connects += 1
+            self.generation += 1
+            self.up = True
+        return wire
+
+    def _drop(self, wire: Wire, reason: str) -> None:
+        with self._lock:
+            self.up = False
+            self._down_reason = reason
+        wire.close()
+        self._refuse_all(lambda: LinkDown(line=self.spec.name, reason=reason))
+
+    def _refuse_all(self, error: Callable[[], BusError]) -> None:
+        with self._lock:
+            turns = self._queue.take_all()
+        for turn in turns:
+            _settle(turn.job, error())
+
+    def _talk(self, wire: Wire) -> None:
+        """Serve one turn after the other until we close; OSError: the link is gone."""
+        while not self._closing.is_set():
+            rested = self._wait_for_silence(wire)
+            turn, wake_us = self._take()
+            if turn is None:
+                self._rest(wire, wake_us)
+                continue
+            try:
+                if not rested:
+                    raise Nonsense("bus.babble", line=self.spec.name)
+                if self.echo is None:
+                    self._find_echo(wire, turn)
+                values = self._exchange(wire, turn)
+            except BusError as error:
+                _settle(turn.job, error)
+                self._after_failure(error)
+            except OSError as error:
+                doubt = isinstance(turn.job.request, Write)
+                _settle(turn.job, LinkDown(line=self.spec.name, reason=str(error), doubt=doubt))
+                raise
+            else:
+                _settle(turn.job, values)
+
+    def _take(self) -> tuple[Turn[_Job] | None, int | None]:
+        """Return the turn to serve now; else when to look again. Refuses what must not wait."""
+        at_us = now_us()
+        with self._lock:
+            late = self._queue.take_late(at_us)
+            lost = self._queue.take_lost(self.pace, at_us)
+            turn = self._queue.take(self.pace, at_us)
+            while turn is not None and turn.job.future.cancelled():
+                turn = self._queue.take(self.pace, at_us)
+            wake_us = self._queue.wake_us(self.pace)
+            self._idle = turn is None
+        for other in late:
+            self._refuse_late(other)
+        for other in lost:
+            self.counters.refused_lost += 1
+            wait_ms = self.pace.wait_for_probe_us(other.unit, other.priority, at_us) // 1000
+            _settle(other.job, UnitLost(unit=other.unit, next_probe_ms=wait_ms))
+        return turn, wake_us
+
+    def _refuse_late(self, turn: Turn[_Job]) -> None:
+        self.counters.refused_late += 1
+        late_ms = (now_us() - turn.deadline_us) // 1000
+        _settle(turn.job, Late(unit=turn.unit, late_ms=late_ms))
+
+    def _rest(self, wire: Wire, wake_us: int | None) -> None:
+        """Wait for work, for bytes nobody asked for, or for the link to break."""
+        poller = select.poll()
+        poller.register(self._wake_read, select.POLLIN)
+        poller.register(wire.fileno(), select.POLLIN)
+        wait_ms = None if wake_us is None else max(0, wake_us - now_us()) / 1000
+        for descriptor, _ in poller.poll(wait_ms):
+            if descriptor == self._wake_read:
+                os.read(self._wake_read, 4096)
+            else:
+                self._stray(wire.receive(0))
+        self._idle = False
+
+    def _wait_for_silence(self, wire: Wire) -> bool:
+        """Let the line rest, throw away what still comes; False: it never rests."""
+        give_up_us = now_us() + BABBLE_US
+        while True:
+            wait_us = self.pace.free_us - now_us()
+            if wait_us > 0:
+                time.sleep(wait_us / 1_000_000)
+            data = wire.receive(0)
+            if not data:
+                return True
+            self._stray(data)
+            if now_us() > give_up_us:
+                return False
+
+    def _stray(self, data: bytes) -> None:
+        if data:
+            self.counters.strays += 1
+            self._heard(data)
+
+    def _heard(self, data: bytes) -> None:
+        self.pace.occupied_until(now_us())
+        if self._trace is not None:
+            self._trace("rx", data)
+
+    def _send(self, wire: Wire, frame: bytes, limit_ms: int) -> None:
+        # Counted before: once the first byte may have left, the board may act.
+        self.counters.sent += 1
+        if self._trace is not None:
+            self._trace("tx", frame)
+        wire.send(frame, limit_ms)
+        self.pace.occupied_until(now_us() + len(frame) * wire.character_us)
+
+    def _find_echo(self, wire: Wire, turn: Turn[_Job]) -> None:
+        """Learn by a harmless read whether the adapter repeats what we send.
+
+        Must come before the first write: the good answer to a write looks like its echo, so an
+        echo would confirm a command to a board that is not there. No answer to this read starts
+        as the read itself does: its third byte is a length, which is never 0.
+        """
+        probe, _ = self._codec.encode(turn.unit, Read(1, 0, 1))
+        self._send(wire, probe, 1000)
+        raw = b""
+        # Long enough for the echo, and for the answer of a board behind it.
+        limit_us = self.pace.free_us + self.pace.timeout_us(turn.unit, Priority.POLL)
+        while (data := wire.receive(limit_us - now_us())) != b"":
+            self._heard(data)
+            raw += data
+            complete = len(raw) >= len(probe) * (2 if raw.startswith(probe) else 1) - 3
+            if complete or len(raw) > RAW_BYTES_MAX:
+                limit_us = min(limit_us, now_us() + 4 * wire.character_us + 5_000)
+        self.echo = raw.startswith(probe)
+        if not raw.removeprefix(probe):
+            # This unit's answer may still come, and must not be taken for that of `turn`.
+            self.pace.unsure(turn.unit, now_us())
+            time.sleep(max(0, self.pace.unit(turn.unit).quiet_until_us - now_us()) / 1_000_000)
+        if not self._wait_for_silence(wire):
+            raise Nonsense("bus.babble", line=self.spec.name)
+
+    def _exchange(self, wire: Wire, turn: Turn[_Job]) -> tuple[int, ...]:
+        """One request, one answer, compared; or a `BusError`."""
+        request = turn.job.request
+        if isinstance(request, Write):
+            self._guard(turn.unit, request)
+        start_us = now_us()
+        if start_us > turn.deadline_us:
+            self.counters.refused_late += 1
+            raise Late(unit=turn.unit, late_ms=(start_us - turn.deadline_us) // 1000)
+        frame, number = self._codec.encode(turn.unit, request)
+        timeout_us = self.pace.timeout_us(turn.unit, turn.priority)
+        limit_ms = min(turn.deadline_us - start_us, timeout_us) // 1000
+        self._send(wire, frame, limit_ms)
+        echo = frame if self.echo else b""
+        answer_us = (answer_pdu_bytes(request) + _OVERHEAD_BYTES) * wire.character_us
+        limit_us = self.pace.free_us + timeout_us + answer_us
+        raw = b""
+        while len(raw) <= RAW_BYTES_MAX:
+            data = wire.receive(limit_us - now_us())
+            if not data:
+                break
+            self._heard(data)
+            raw += data
+            judged = self._codec.judge(raw, echo, turn.unit, request, number)
+            if judged.verdict is not Verdict.WAIT:
+                return self._conclude(judged, turn, raw)
+        wire.forget()
+        judged = self._codec.at_the_end(raw, echo, turn.unit, request, number)
+        return self._conclude(judged, turn, raw)
+
+    def _conclude(self, judged: Judgement, turn: Turn[_Job], raw: bytes) -> tuple[int, ...]:
+        """Return the values, or raise what the verdict says; note it in the pace."""
+        at_us, counters = now_us(), self.counters
+        doubt = isinstance(turn.job.request, Write)
+        unit, function = turn.unit, turn.job.request.function
+        got = raw[:32].hex(" ")
+        if raw:
+            self._silences, self._heard_us = 0, at_us
+        match judged.verdict:
+            case Verdict.GOOD:
+                counters.answered += 1
+                self.pace.answered(unit, turn.priority, at_us)
+                return judged.values
+            case Verdict.REFUSED:
+                counters.refused += 1
+                self.pace.answered(unit, turn.priority, at_us)
+                raise Refused(unit=unit, function=function, exception=judged.exception)
+            case Verdict.NOTHING:
+                self._silences += not raw
+                self.pace.silent(unit, at_us)
+                counters.unanswered += doubt
+                counters.timeouts += not doubt
+                raise (Unanswered if doubt else TimedOut)(doubt=doubt, unit=unit, function=function)
+            case Verdict.OTHER:
+                counters.other_question += 1
+                self.pace.silent(unit, at_us)
+                raise OtherQuestion(doubt=doubt, unit=unit, function=function, got=got)
+            case Verdict.CORRUPT:
+                counters.nonsense += 1
+                raise Nonsense(doubt=doubt, unit=unit, function=function, got=got)
+            case Verdict.GARBAGE | Verdict.WAIT:
+                counters.nonsense += 1
+                self.pace.silent(unit, at_us)
+                raise Nonsense(doubt=doubt, unit=unit, function=function, got=got)
+            case _:  # pragma: no cover
+                assert_never(judged.verdict)
+
+    def _after_failure(self, error: BusError) -> None:
+        """Break the link where only that takes a command back, or wakes a stale port."""
+        if isinstance(self.spec, TcpSpec):
+            if error.doubt:
+                raise OSError("a write was not answered: cut, so that it cannot act later")
+            if isinstance(error, Nonsense | OtherQuestion):
+                raise OSError("the peer sent what is no answer")
+        at_us = now_us()
+        stale = self._silences >= STALE_SILENCES and at_us - self._heard_us >= STALE_US
+        if stale and at_us - self._reopened_us >= STALE_EVERY_US:
+            self._reopened_us = at_us
+            raise OSError("nobody answers any more: opened anew")
+
+
+def _on_loop(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        loop.call_soon_threadsafe(call)
+
+
+def _settle(job: _Job, result: tuple[int, ...] | BusError) -> None:
+    def deliver() -> None:
+        if job.future.done():
+            return
+        if isinstance(result, BusError):
+            job.future.set_exception(result)
+        else:
+            job.future.set_result(result)
+
+    _on_loop(job.loop, deliver)
