@@ -1,0 +1,172 @@
+"""What one commit writes, computed before anything is written. No disk here.
+
+A commit takes the logs as they stand and the records that arrived, and gives every row to insert
+and every lane's new head: tree, size, signed checkpoint. If the transaction fails, what was
+computed is dropped and the logs stand as they stood.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from certs.errors import NoteInvalid
+from certs.keys import SigningKey
+from certs.note import Checkpoint, open_checkpoint, sign_checkpoint
+from sync import entry as entries
+from sync.entry import ANNEX_BYTES_MAX, SALT_BYTES, Entry, Lane, LaneRef, Ref, Writer
+from sync.errors import OursBroken, StoreFailed, TheirsInvalid
+from sync.merkle import Nodes, Tree, leaf_hash, peaks_of
+from sync.reader import INDEX_BITS, LEVEL_STEP, Head, Record, row_id
+
+KEEP_EVERY: Final = 512
+"""Of so many entries one checkpoint is kept for good: old proofs, at the price of a fraction of a
+byte an entry. It is also the length of a segment (FORMATS.md 4)."""
+
+ERASES: Final = "annex.erased"
+
+Values = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who writes: `lockers.example`, `site/0042`, `e1-9f2c01ab`, and the 32-byte log key seed."""
+
+    operator: str
+    writer: str
+    epoch: str
+    seed: bytes = field(repr=False)
+
+    def origin(self, lane: Lane) -> str:
+        """Return the name of a lane's log and key."""
+        return f"{self.operator}/{self.writer}/{self.epoch}/{lane}"
+
+    def key(self, lane: Lane) -> SigningKey:
+        """Return the key that signs a lane's checkpoints."""
+        return SigningKey.from_seed(self.origin(lane), self.seed)
+
+    def log(self, lane: Lane) -> LaneRef:
+        """Return how references name a lane's log."""
+        letter = Writer.SITE if self.writer.startswith("site/") else Writer.HUB
+        return LaneRef(self.epoch, letter, lane)
+
+
+@dataclass(frozen=True, slots=True)
+class LogState:
+    """A log that this store writes, as it is durably."""
+
+    id: int
+    log: LaneRef
+    key: SigningKey
+    tree: Tree
+    note: str
+
+
+@dataclass(slots=True)
+class Changes:
+    """Rows to write, by table, and the states that hold once they are durable."""
+
+    entries: list[Values] = field(default_factory=list)
+    annexes: list[Values] = field(default_factory=list)
+    nodes: list[Values] = field(default_factory=list)
+    kept: list[Values] = field(default_factory=list)
+    heads: list[Values] = field(default_factory=list)
+    states: dict[Lane, LogState] = field(default_factory=dict)
+
+
+def check(record: Record) -> Entry:
+    """Return the entry of a record that may be written; `OursBroken` when it must not be.
+
+    Read before writing: what the log holds once, it holds for ever.
+    """
+    try:
+        entry = entries.parse(record.entry)
+    except TheirsInvalid as error:
+        raise OursBroken(
+            "store.bad_entry", lane=record.lane.value, index=record.index, cause=str(error)
+        ) from error
+    annex, salt = record.annex, record.salt
+    expected = None
+    if annex is not None and salt is not None:
+        if len(salt) != SALT_BYTES or len(annex) > ANNEX_BYTES_MAX:
+            raise OursBroken("store.bad_annex", salt_bytes=len(salt), annex_bytes=len(annex))
+        expected = entries.private_hash(salt, annex)
+    elif annex is not None or salt is not None:
+        raise OursBroken("store.bad_annex", what="annex and salt come together")
+    if entry.private != expected:
+        raise OursBroken("store.bad_annex", what="`private` says otherwise", index=record.index)
+    return entry
+
+
+def plan(
+    states: Mapping[Lane, LogState],
+    records: Iterable[Record],
+    erased: Sequence[tuple[int, Ref]] = (),
+) -> Changes:
+    """Return what appending `records` writes, and erasing annexes (row, entry that says so)."""
+    changes = Changes()
+    trees: dict[Lane, Tree] = {}
+    for record in records:
+        tree = trees.get(record.lane)
+        if tree is None:
+            tree = trees[record.lane] = states[record.lane].tree.copy()
+        _append(changes, states[record.lane].id, tree, record)
+    for lane in sorted(trees):
+        _seal(changes, states[lane], trees[lane])
+    changes.annexes += [(number, None, None, str(by)) for number, by in erased]
+    return changes
+
+
+def begin(identity: Identity, lane: Lane) -> Values:
+    """Return the row (origin, epoch, writer, lane, own, vkey, size, note) of a log that begins."""
+    key, log = identity.key(lane), identity.log(lane)
+    note = _sign(key, Tree())
+    return (key.name, log.epoch, log.writer.value, lane.letter, 1, key.vkey, 0, note)
+
+
+def resume(head: Head, key: SigningKey, stored: int, nodes: Nodes) -> LogState:
+    """Return the state of a log as stored, if entries, hashes, checkpoint and key agree.
+
+    `stored` is the number of entries found. `StoreFailed` foreign when another key wrote this log,
+    torn when anything differs: then nothing more is written on top.
+    """
+    if key.vkey != head.vkey:
+        raise StoreFailed(
+            "foreign",
+            "This is not the key that wrote this log: put it back, or start a new epoch.",
+            origin=head.origin,
+        )
+    if stored != head.size:
+        raise StoreFailed("torn", origin=head.origin, entries=stored, size=head.size)
+    try:
+        checkpoint = open_checkpoint(head.note, key.verifier)
+    except NoteInvalid as error:
+        raise StoreFailed("torn", origin=head.origin, cause=error.code) from error
+    tree = Tree.from_peaks(head.size, [nodes(level, at) for level, at in peaks_of(head.size)])
+    if checkpoint != Checkpoint(head.origin, head.size, tree.root()):
+        raise StoreFailed("torn", origin=head.origin, size=head.size, what="root differs")
+    return LogState(head.id, head.log, key, tree, head.note)
+
+
+def _append(changes: Changes, log: int, tree: Tree, record: Record) -> None:
+    if record.index != tree.size or record.index >> INDEX_BITS:
+        raise OursBroken("store.index_gap", lane=record.lane, index=record.index, next=tree.size)
+    number, leaf = row_id(log, record.index), leaf_hash(record.entry)
+    changes.entries.append((number, leaf, record.entry))
+    if record.annex is not None:
+        changes.annexes.append((number, record.salt, record.annex, None))
+    for level, index, node in tree.append(leaf):
+        if level % LEVEL_STEP == 0:
+            changes.nodes.append((log, level, index, node))
+
+
+def _seal(changes: Changes, state: LogState, tree: Tree) -> None:
+    note = _sign(state.key, tree)
+    old = state.tree.size
+    if old and old // KEEP_EVERY != tree.size // KEEP_EVERY:
+        changes.kept.append((state.id, old, state.note))
+    changes.heads.append((tree.size, note, state.id))
+    changes.states[state.log.lane] = LogState(state.id, state.log, state.key, tree, note)
+
+
+def _sign(key: SigningKey, tree: Tree) -> str:
+    return sign_checkpoint(Checkpoint(key.name, tree.size, tree.root()), key)

@@ -1,0 +1,211 @@
+"""Reading the log: heads, entries, hashes. Blocking, by a connection that cannot write.
+
+`LogFile` is one consistent view of a database, running gateway or not. The functions below it work
+on any connection; the store uses them when it opens.
+"""
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+
+from sync import database
+from sync.entry import Lane, LaneRef, Writer
+from sync.errors import StoreFailed, TheirsInvalid
+from sync.merkle import Nodes, node_hash, prove_inclusion
+from sync.proof import Proof
+
+INDEX_BITS: Final = 40
+LEVEL_STEP: Final = 8
+PAGE_ROWS: Final = 1024
+"""Rows read at a time: large enough for speed, small enough for flat memory."""
+
+
+class Record(msgspec.Struct, frozen=True):
+    """An entry at its place, with its annex and salt where it has them and they are not erased."""
+
+    lane: Lane
+    index: int
+    entry: bytes
+    annex: bytes | None = None
+    salt: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """One log as the database holds it. `note` is its latest signed checkpoint, of `size`."""
+
+    id: int
+    origin: str
+    log: LaneRef
+    own: bool
+    vkey: str
+    oldest: int
+    size: int
+    note: str
+
+
+class Row(NamedTuple):
+    """A stored entry with all that belongs to it; `entry` is None where it was pruned."""
+
+    id: int
+    leaf: bytes
+    entry: bytes | None
+    annex_id: int | None
+    salt: bytes | None
+    annex: bytes | None
+    erased_by: str | None
+
+
+class LogFile:
+    """One consistent view of the database: what is committed later does not show in it."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection = connection
+        self._path = path
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, path: Path) -> Iterator["LogFile"]:
+        """Lend a view of the database at `path`; raises `StoreFailed` and changes nothing."""
+        if not database.examine(path):
+            raise StoreFailed("io", "There is no log here: check the path.", path=str(path))
+        with database.opened_read_only(path) as connection, database.explained(path):
+            connection.execute("BEGIN")
+            yield cls(connection, path)
+
+    def heads(self) -> tuple[Head, ...]:
+        """Return all logs, oldest first."""
+        return read_heads(self._connection)
+
+    def head(self, lane: Lane) -> Head:
+        """Return this site's log of that lane in its newest epoch."""
+        for head in reversed(self.heads()):
+            if head.own and head.log.lane is lane:
+                return head
+        raise TheirsInvalid("store.no_lane", "Run init first.", lane=lane.value)
+
+    def kept(self, head: Head) -> list[tuple[int, str]]:
+        """Return (size, note) of the earlier checkpoints that are kept, by size."""
+        sql = "SELECT size, note FROM checkpoint WHERE log = ? ORDER BY size"
+        return self._connection.execute(sql, (head.id,)).fetchall()
+
+    def stored_nodes(self, head: Head) -> list[tuple[int, int, bytes]]:
+        """Return (level, index, hash) of the stored subtree roots, in order of level and index."""
+        sql = "SELECT level, idx, hash FROM node WHERE log = ? ORDER BY level, idx"
+        return self._connection.execute(sql, (head.id,)).fetchall()
+
+    def pages(self) -> Iterator[list[Row]]:
+        """Yield every stored row, by log and index, a page at a time."""
+        cursor = self._connection.execute(
+            "SELECT e.id, e.leaf, e.bytes, a.id, a.salt, a.data, a.erased_by"
+            " FROM entry e LEFT JOIN annex a ON a.id = e.id ORDER BY e.id"
+        )
+        while page := cursor.fetchmany(PAGE_ROWS):
+            yield list(map(Row._make, page))
+
+    def strays(self) -> list[int]:
+        """Return the ids of annexes that belong to no entry; an erasure may come before."""
+        sql = (
+            "SELECT a.id FROM annex a LEFT JOIN entry e ON e.id = a.id"
+            " WHERE e.id IS NULL AND a.erased_by IS NULL LIMIT 100"
+        )
+        return [row[0] for row in self._connection.execute(sql)]
+
+    def records(self, head: Head, start: int = 0, stop: int | None = None) -> Iterator[Record]:
+        """Yield the records [start, stop) of a log that are kept, in order."""
+        end = head.size if stop is None else min(stop, head.size)
+        cursor = self._connection.execute(
+            "SELECT e.id, e.bytes, a.data, a.salt FROM entry e LEFT JOIN annex a ON a.id = e.id"
+            " WHERE e.id >= ? AND e.id < ? AND e.bytes IS NOT NULL ORDER BY e.id",
+            (row_id(head.id, max(start, 0)), row_id(head.id, end)),
+        )
+        mask = (1 << INDEX_BITS) - 1
+        while page := cursor.fetchmany(PAGE_ROWS):
+            for number, entry, annex, salt in page:
+                yield Record(head.log.lane, number & mask, entry, annex, salt)
+
+    def nodes(self, head: Head) -> Nodes:
+        """Return what proofs over this log ask for hashes."""
+        return read_nodes(self._connection, head.id)
+
+    def proof(self, head: Head, index: int) -> Proof:
+        """Prove entry `index` under the latest checkpoint; `TheirsInvalid` `merkle.index`."""
+        hashes = prove_inclusion(index, head.size, self.nodes(head))
+        return Proof(index, tuple(hashes), head.note)
+
+
+def row_id(log: int, index: int) -> int:
+    """Return the key of an entry's row."""
+    return (log << INDEX_BITS) | index
+
+
+def place_of(number: int) -> tuple[int, int]:
+    """Return (log, index) of a row's key."""
+    return number >> INDEX_BITS, number & ((1 << INDEX_BITS) - 1)
+
+
+def read_heads(connection: sqlite3.Connection) -> tuple[Head, ...]:
+    """Return all logs, oldest first."""
+    rows = connection.execute(
+        "SELECT id, origin, epoch, writer, lane, own, vkey, oldest, size, note FROM log ORDER BY id"
+    ).fetchall()
+    return tuple(
+        Head(
+            id=number,
+            origin=origin,
+            log=LaneRef(epoch, Writer(writer), Lane.of_letter(lane)),
+            own=bool(own),
+            vkey=vkey,
+            oldest=oldest,
+            size=size,
+            note=note,
+        )
+        for number, origin, epoch, writer, lane, own, vkey, oldest, size, note in rows
+    )
+
+
+def count_entries(connection: sqlite3.Connection, log: int) -> int:
+    """Return one more than the last index stored of a log; 0 if there is none."""
+    sql = "SELECT max(id) FROM entry WHERE id >= ? AND id < ?"
+    row = connection.execute(sql, (row_id(log, 0), row_id(log + 1, 0))).fetchone()
+    return 0 if row[0] is None else place_of(row[0])[1] + 1
+
+
+def read_nodes(connection: sqlite3.Connection, log: int) -> Nodes:
+    """Return the hashes of full subtrees, folded from leaf hashes and every eighth level.
+
+    Reads at most a few hundred hashes a question; `StoreFailed` torn where one is missing.
+    """
+
+    def node(level: int, index: int) -> bytes:
+        below = level % LEVEL_STEP
+        first, count = index << below, 1 << below
+        if level < LEVEL_STEP:
+            start = row_id(log, first)
+            found = connection.execute(
+                "SELECT leaf FROM entry WHERE id >= ? AND id < ? ORDER BY id",
+                (start, start + count),
+            ).fetchall()
+        else:
+            found = connection.execute(
+                "SELECT hash FROM node WHERE log = ? AND level = ? AND idx >= ? AND idx < ?"
+                " ORDER BY idx",
+                (log, level - below, first, first + count),
+            ).fetchall()
+        if len(found) != count:
+            raise StoreFailed("torn", log=log, level=level, index=index, what="hashes are missing")
+        return fold_level([row[0] for row in found])
+
+    return node
+
+
+def fold_level(hashes: list[bytes]) -> bytes:
+    """Return the root over 2^k hashes of one level."""
+    while len(hashes) > 1:
+        hashes = list(map(node_hash, hashes[::2], hashes[1::2]))
+    return hashes[0]
