@@ -104,50 +104,58 @@ class Board:
         `NotReady` for a setting that will not hold, `StuckOn` for a coil that stays on.
         """
         async with self._starting:
-            epoch = self.unit.epoch
-            await self._write_all_off()
-            settings = self.profile.settings
-            corrected = [setting.name for setting in settings if await self._set(setting)]
-            await self._prove_all_off()
-            self.corrected = tuple(corrected)
-            self.stuck.clear()
-            self._proven = epoch
+            await self._start()
 
     async def read(
         self,
         *,
         outputs: bool = True,
-        priority: Priority = Priority.POLL,
+        urgent: bool = False,
         deadline_ms: int = 2000,
     ) -> Reading:
-        """Read all inputs, and outputs unless told not to. Raises `AdapterError`."""
+        """Read all inputs, and outputs unless told not to. Raises `AdapterError`.
+
+        `urgent`: somebody is at a door; it goes before idle polling of the same line.
+        """
         await self._ensure_started()
+        return await self.look(outputs=outputs, urgent=urgent, deadline_ms=deadline_ms)
+
+    async def look(
+        self, *, outputs: bool = True, urgent: bool = False, deadline_ms: int = 2000
+    ) -> Reading:
+        """Read as `read` does, from a board in whatever state: nothing is ever written."""
+        priority = Priority.WATCH if urgent else Priority.POLL
         doors = await self._states(self.profile.inputs, priority, deadline_ms)
         coils = await self._states(self.profile.outputs if outputs else None, priority, deadline_ms)
         return Reading(inputs=doors, outputs=coils)
 
-    async def pulse(self, channel: int, ms: int, *, deadline_ms: int) -> Pulsed:
+    async def pulse(self, channel: int, ms: int, *, deadline: float) -> Pulsed:
         """Switch one coil on for `ms` (rounded up to the board's step); return when it is off.
 
-        After `deadline_ms` it is refused, not sent. Raises `AdapterError`; with `doubt` set the
-        coil may have been on. However it ends, also when the caller is cancelled, the coil goes
-        off: by the board's own timer, or by writes that go on until it is proven (`stuck`).
+        `deadline` is on the event loop's clock: after it this is refused, not sent. Raises
+        `AdapterError`; with `sent` set the coil may have been on. However it ends, also when the
+        caller is cancelled, the coil goes off: by the board's own timer, or by writes that go on
+        until it is proven (`stuck`).
         """
-        loop = asyncio.get_running_loop()
-        until = loop.time() + deadline_ms / 1000
         planned = plan.pulse(self.profile, channel, ms)
         self._refuse_unrested(channel)
         self._busy.add(channel)
         try:
-            await self._rail.take(until)
+            await self._rail.take(deadline)
         except BaseException:
             self._busy.discard(channel)
             raise
         try:
             await self._ensure_started()
-            await self._switch_on(planned, until)
         except BaseException as error:
-            doubt = not isinstance(error, AdapterError) or error.doubt
+            self._over(channel, 0, was_on=False)
+            if isinstance(error, AdapterError):
+                error.sent = False  # what was asked for here, the pulse, was not sent
+            raise
+        try:
+            await self._switch_on(planned, deadline)
+        except BaseException as error:
+            doubt = not isinstance(error, AdapterError) or error.sent
             if doubt and planned.stop:
                 _ = self._in_background(self._end_unsure(channel))
             else:
@@ -176,8 +184,19 @@ class Board:
             raise Resting(unit=self.unit.number, channel=channel, wait_ms=max(0, wait_ms))
 
     async def _ensure_started(self) -> None:
-        if self._proven != self.unit.epoch:
-            await self.start()
+        async with self._starting:  # two callers: the second must not switch off the first's pulse
+            if self._proven != self.unit.epoch:
+                await self._start()
+
+    async def _start(self) -> None:
+        epoch = self.unit.epoch
+        await self._write_all_off()
+        settings = self.profile.settings
+        corrected = [setting.name for setting in settings if await self._set(setting)]
+        await self._prove_all_off()
+        self.corrected = tuple(corrected)
+        self.stuck.clear()
+        self._proven = epoch
 
     async def _switch_on(self, planned: PulsePlan, until: float) -> None:
         loop = asyncio.get_running_loop()
@@ -203,7 +222,7 @@ class Board:
             self._over(channel, 0, was_on=True)
         if on_seen is False:
             raise Mismatch(
-                unit=self.unit.number, channel=channel, commanded="on", seen="off", doubt=True
+                unit=self.unit.number, channel=channel, commanded="on", seen="off", sent=True
             )
         return Pulsed(channel, planned.on_ms, on_seen, off_seen)
 
@@ -260,7 +279,7 @@ class Board:
                 trouble = str(error)
             await asyncio.sleep(RELEASE_EVERY_MS / 1000)
         self.stuck.add(channel)
-        raise StuckOn(unit=self.unit.number, channel=channel, trouble=trouble, doubt=True)
+        raise StuckOn(unit=self.unit.number, channel=channel, trouble=trouble, sent=True)
 
     async def _write_all_off(self) -> None:
         for write in plan.all_off(self.profile):

@@ -242,6 +242,11 @@ class Line:
         return self._owner.up
 
     @property
+    def down_reason(self) -> str:
+        """Why the line is down, or was last."""
+        return self._owner.down_reason
+
+    @property
     def counters(self) -> Counters:
         """What this line has seen since it was made."""
         return self._owner.counters
@@ -279,7 +284,7 @@ class Line:
         """Send `request` once; return its values (bits as 0/1, words; () for a write).
 
         After `deadline_ms` it is refused with `Late` and never sent. Other `BusError`s say in
-        `doubt` whether the board may have acted. A caller that is cancelled never disturbs the
+        `sent` whether the board may have acted. A caller that is cancelled never disturbs the
         wire: what was sent runs to its end, what was not sent is dropped.
         """
         if isinstance(request, Write):

@@ -1,8 +1,8 @@
 # ruff: noqa: N818  # the names say what happened; "Error" behind each would say nothing more
 """What can go wrong between us and a board, as types with stable codes.
 
-Every error carries `code`, `evidence`, `remedy` (what a person can do) and `doubt`: whether the
-board may have acted although nobody can tell.
+Every error carries `code`, `evidence`, `remedy` (what a person can do) and `sent`: whether the
+board may have acted although nobody can tell. A door command that failed with `sent` is *doubt*.
 """
 
 
@@ -13,11 +13,11 @@ class AdapterError(Exception):
     remedy: str = "Report this with the log around it"
 
     def __init__(
-        self, code: str = "", remedy: str = "", *, doubt: bool = False, **evidence: object
+        self, code: str = "", remedy: str = "", *, sent: bool = False, **evidence: object
     ) -> None:
         self.code = code or type(self).code
         self.remedy = remedy or type(self).remedy
-        self.doubt = doubt
+        self.sent = sent
         self.evidence = evidence
         facts = ", ".join(f"{key}={value}" for key, value in evidence.items())
         super().__init__(f"{self.code}: {self.remedy}" + (f" ({facts})" if facts else ""))

@@ -128,7 +128,7 @@ class Owner:
         self._silences = 0
         self._heard_us = 0
         self._reopened_us = 0
-        self._down_reason = "not opened"
+        self.down_reason = "not opened"
 
     # On the event loop:
 
@@ -167,7 +167,7 @@ class Owner:
             if self._closing.is_set() or self._thread is None:
                 raise Closed(line=self.spec.name)
             if not self.up:
-                raise LinkDown(line=self.spec.name, reason=self._down_reason)
+                raise LinkDown(line=self.spec.name, reason=self.down_reason)
             if not self._queue.add(turn):
                 self.counters.overloaded += 1
                 raise Overloaded(line=self.spec.name, waiting=len(self._queue))
@@ -211,7 +211,7 @@ class Owner:
 
         def failed(state: tenacity.RetryCallState) -> None:
             assert state.outcome is not None  # tenacity sets it before it sleeps
-            self._down_reason = str(state.outcome.exception())
+            self.down_reason = str(state.outcome.exception())
             tell()
 
         retrying = tenacity.Retrying(
@@ -239,7 +239,7 @@ class Owner:
     def _drop(self, wire: Wire, reason: str) -> None:
         with self._lock:
             self.up = False
-            self._down_reason = reason
+            self.down_reason = reason
         wire.close()
         self._refuse_all(lambda: LinkDown(line=self.spec.name, reason=reason))
 
@@ -267,8 +267,8 @@ class Owner:
                 _settle(turn.job, error)
                 self._after_failure(error)
             except OSError as error:
-                doubt = isinstance(turn.job.request, Write)
-                _settle(turn.job, LinkDown(line=self.spec.name, reason=str(error), doubt=doubt))
+                writes = isinstance(turn.job.request, Write)
+                _settle(turn.job, LinkDown(line=self.spec.name, reason=str(error), sent=writes))
                 raise
             else:
                 _settle(turn.job, values)
@@ -401,7 +401,7 @@ class Owner:
     def _conclude(self, judged: Judgement, turn: Turn[_Job], raw: bytes) -> tuple[int, ...]:
         """Return the values, or raise what the verdict says; note it in the pace."""
         at_us, counters = now_us(), self.counters
-        doubt = isinstance(turn.job.request, Write)
+        writes = isinstance(turn.job.request, Write)
         unit, function = turn.unit, turn.job.request.function
         got = raw[:32].hex(" ")
         if raw:
@@ -418,27 +418,29 @@ class Owner:
             case Verdict.NOTHING:
                 self._silences += not raw
                 self.pace.silent(unit, at_us)
-                counters.unanswered += doubt
-                counters.timeouts += not doubt
-                raise (Unanswered if doubt else TimedOut)(doubt=doubt, unit=unit, function=function)
+                counters.unanswered += writes
+                counters.timeouts += not writes
+                raise (Unanswered if writes else TimedOut)(
+                    sent=writes, unit=unit, function=function
+                )
             case Verdict.OTHER:
                 counters.other_question += 1
                 self.pace.silent(unit, at_us)
-                raise OtherQuestion(doubt=doubt, unit=unit, function=function, got=got)
+                raise OtherQuestion(sent=writes, unit=unit, function=function, got=got)
             case Verdict.CORRUPT:
                 counters.nonsense += 1
-                raise Nonsense(doubt=doubt, unit=unit, function=function, got=got)
+                raise Nonsense(sent=writes, unit=unit, function=function, got=got)
             case Verdict.GARBAGE | Verdict.WAIT:
                 counters.nonsense += 1
                 self.pace.silent(unit, at_us)
-                raise Nonsense(doubt=doubt, unit=unit, function=function, got=got)
+                raise Nonsense(sent=writes, unit=unit, function=function, got=got)
             case _:  # pragma: no cover
                 assert_never(judged.verdict)
 
     def _after_failure(self, error: BusError) -> None:
         """Break the link where only that takes a command back, or wakes a stale port."""
         if isinstance(self.spec, TcpSpec):
-            if error.doubt:
+            if error.sent:
                 raise OSError("a write was not answered: cut, so that it cannot act later")
             if isinstance(error, Nonsense | OtherQuestion):
                 raise OSError("the peer sent what is no answer")
