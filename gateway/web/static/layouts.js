@@ -1,0 +1,156 @@
+// How each kind of screen is laid out. screens.json says which kind a screen is and which buttons it
+// has; here are the shapes. Each function returns the children of <main>.
+
+import { el, icon } from "./dom.js";
+import { hasWhy, screenText, text, ui } from "./texts.js";
+
+const values = (screen) => ({ door: screen.door, count: screen.count, size: screen.size });
+const PICTURES = { open_again: "open", help: "help", mine: "parcel", collect: "collect", deliver: "deliver" };
+
+// "home:done" in screens.json: the button `home`, labelled with the text `done`.
+export function button(spec, press, ...classes) {
+  const [name, label = name] = spec.split(":");
+  const picture = PICTURES[name];
+  return el(
+    ["button.act", ...classes].join("."),
+    { type: "button", "data-button": name, onclick: () => press(name) },
+    picture ? icon(picture) : null, el("span", {}, text("button", label)),
+  );
+}
+
+function title(screen) {
+  return el("h1", { id: "title", tabindex: "-1" }, screenText(screen.name, "title", values(screen)));
+}
+
+function lead(screen) {
+  const again = screen.count > 1 ? screenText(screen.name, "again", values(screen)) : "";
+  const said = again || screenText(screen.name, "text", values(screen));
+  return said ? el("p.lead", {}, said) : null;
+}
+
+export function refusal(screen, isEntry) {
+  if (screen.why === "" || (!hasWhy(screen.why) && !isEntry)) {
+    return "";
+  }
+  return text("why", hasWhy(screen.why) ? screen.why : "other", values(screen));
+}
+
+function notice(screen, isEntry) {
+  const said = refusal(screen, isEntry);
+  return said ? el("p.notice", {}, icon("stop"), el("span", {}, said)) : null;
+}
+
+function actions(spec, press) {
+  if (spec.buttons.length === 0) {
+    return null;
+  }
+  const made = spec.buttons.map((one, place) => button(one, press, place === 0 ? "first" : "more"));
+  return el("div.actions", {}, ...made);
+}
+
+function welcome(screen, spec, { press }) {
+  const tiles = spec.buttons.map((name, place) => el(
+    `button.tile.${place === 0 ? "first" : "more"}`,
+    { type: "button", "data-button": name, onclick: () => press(name) },
+    icon(name), el("strong", {}, text("button", name)), el("small", {}, ui(`${name}_hint`)),
+  ));
+  return [el("header", {}, title(screen), lead(screen)), el("div.tiles", {}, ...tiles)];
+}
+
+function keypad(screen, _spec, { entry }) {
+  return [
+    el("div.words", {}, title(screen), notice(screen, true) ?? lead(screen), entry.field),
+    entry.keypad(),
+  ];
+}
+
+function scan(screen, _spec, { entry, memory, again }) {
+  const stored = screen.door !== null && screen.why === "";
+  const said = notice(screen, true) ?? (stored
+    ? el("p.notice.good", {}, icon("check"),
+      el("span", {}, screenText(screen.name, "stored", values(screen))))
+    : lead(screen));
+  const change = el(
+    "button.act.more", { type: "button", "data-mode": true, onclick: () => {
+      memory.typing = !memory.typing;
+      again();
+    } },
+    icon(memory.typing ? "scan" : "keyboard"),
+    el("span", {}, ui(memory.typing ? "scan_instead" : "type_instead")),
+  );
+  if (memory.typing) {
+    return [
+      el("div.words", {}, el("div.heading", {}, title(screen), change), said, entry.field),
+      entry.keyboard(),
+    ];
+  }
+  return [
+    el("div.picture", {}, el("div.beam", {}, icon("scan"))),
+    el("div.words", {}, title(screen), said, entry.field, change),
+  ];
+}
+
+function sizes(screen, spec, { press, memory, again }) {
+  const cards = screen.sizes.map(([size, free]) => el(
+    `button.size.size-${size}`,
+    {
+      type: "button", disabled: free === 0, "data-size": size,
+      onclick: () => press(spec.choice, memory.low ? `${size} low` : size),
+    },
+    el("span.box", {}, el("span")), el("strong", {}, size),
+    el("span.word", {}, ui(`size.${size}`)),
+    el("small", {}, free === 0 ? ui("none_free") : ui("free", { count: free })),
+  ));
+  const low = el(
+    "button.switch",
+    {
+      type: "button", role: "switch", "aria-checked": String(memory.low), onclick: () => {
+        memory.low = !memory.low;
+        again("button.switch");
+      },
+    },
+    icon("low"),
+    el("span.what", {}, el("strong", {}, ui("low")), el("small", {}, ui("low_hint"))),
+    el("span.knob", { "aria-hidden": "true" }), el("span.state", {}, ui(memory.low ? "on" : "off")),
+  );
+  return [
+    el("header", {}, title(screen), notice(screen, true) ?? lead(screen)),
+    el("div.sizes", {}, ...cards), low,
+  ];
+}
+
+function doors(screen, spec, { press }) {
+  const plates = screen.doors.map((door) => el(
+    "button.small-door",
+    {
+      type: "button", "data-door": door, "aria-label": ui("take_back", { door }),
+      onclick: () => press(spec.choice, String(door)),
+    },
+    el("small", {}, ui("door")), el("strong", {}, String(door)),
+  ));
+  return [
+    el("header", {}, title(screen), notice(screen, true) ?? lead(screen)),
+    el("div.small-doors", {}, ...plates),
+  ];
+}
+
+function door(screen, spec, { press }) {
+  const number = String(screen.door ?? "");
+  const plate = el(
+    `div.plate.digits-${number.length}`, { "aria-hidden": "true" },
+    el("small", {}, ui("door")), el("strong", {}, number), el("span.badge", {}, icon(spec.icon)),
+  );
+  const words = el(
+    "div.words", {}, title(screen), lead(screen), notice(screen, false), actions(spec, press),
+  );
+  return screen.door === null ? notices(screen, spec, { press }) : [plate, words];
+}
+
+function notices(screen, spec, { press }) {
+  return [
+    el("div.sign", { "aria-hidden": "true" }, icon(spec.icon)),
+    el("div.words", {}, title(screen), lead(screen), notice(screen, false), actions(spec, press)),
+  ];
+}
+
+export const LAYOUTS = { welcome, keypad, scan, sizes, doors, door, notice: notices };
