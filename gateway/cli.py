@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from adapters.errors import AdapterError
 from certs.errors import CertsError
+from gateway.errors import GatewayError
 from sync.errors import SyncError
 
 # Name -> (module with `command`, the line in --help). tests/house compares it with the modules.
@@ -49,7 +50,7 @@ class CommandTable(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
-        except (AdapterError, CertsError, SyncError) as trouble:
+        except (AdapterError, CertsError, GatewayError, SyncError) as trouble:
             raise click.ClickException(str(trouble)) from trouble
 
 

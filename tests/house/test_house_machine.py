@@ -1,0 +1,126 @@
+"""Pins what goes onto a machine: the service closed and sound, the device rules well formed."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+UNIT = ROOT / "deploy/systemd/locker-gateway.service"
+RULES = ROOT / "deploy/udev/60-locker-rs485.rules"
+# Everything that runs, or that gives a right, on a site's machine. A new one is a decision.
+UNITS = {"locker-gateway.service"}
+DEVICE_RULES = {"60-locker-rs485.rules"}
+KEY = re.compile(
+    r"(ACTION|SUBSYSTEM|DRIVER|ATTRS?\{[\w/]+\}|ENV\{\w+\}|SYMLINK|GROUP|MODE|GOTO|LABEL)"
+    r'(==|!=|=|\+=)"([^"]*)"'
+)
+ONLY_MATCHES = {"ACTION", "SUBSYSTEM", "DRIVER", "ATTRS"}
+ONLY_SETS = {"SYMLINK", "GROUP", "MODE", "GOTO", "LABEL"}
+
+
+def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        pytest.skip("needs systemd-analyze (Debian: apt-get install systemd)")
+    return subprocess.run(
+        [program, *arguments], capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def settings() -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for line in UNIT.read_text().splitlines():
+        name, equals, value = line.partition("=")
+        if equals and not line.startswith("#"):
+            found.setdefault(name, []).append(value)
+    return found
+
+
+def rules() -> list[list[tuple[str, str, str]]]:
+    lines = RULES.read_text().splitlines()
+    parsed = []
+    for line in lines:
+        if not line.strip() or line.startswith("#"):
+            continue
+        parts = [KEY.fullmatch(part) for part in line.split(", ")]
+        assert all(parts), line
+        parsed.append([(part[1], part[2], part[3]) for part in parts if part])
+    return parsed
+
+
+def test_only_the_listed_units_and_rules_are_shipped() -> None:
+    assert {path.name for path in UNIT.parent.iterdir()} == UNITS
+    assert {path.name for path in RULES.parent.iterdir()} == DEVICE_RULES
+
+
+def test_the_service_scores_two_or_better() -> None:
+    result = analyze("security", "--offline=yes", "--threshold=20", str(UNIT))
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_a_careless_service_would_not_pass(tmp_path: Path) -> None:
+    careless = tmp_path / UNIT.name
+    careless.write_text("[Service]\nExecStart=/bin/true\n")
+    result = analyze("security", "--offline=yes", "--threshold=20", str(careless))
+    assert result.returncode != 0
+
+
+def test_systemd_accepts_every_line_of_the_service(tmp_path: Path) -> None:
+    here = tmp_path / UNIT.name  # the program it starts is not installed on this machine
+    here.write_text(re.sub(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", UNIT.read_text()))
+    result = analyze("verify", "--man=no", str(here))
+    ours = [line for line in result.stderr.splitlines() if UNIT.name in line]
+    assert (result.returncode, ours) == (0, [])
+
+
+def test_the_service_starts_the_real_command_and_is_watched() -> None:
+    found = settings()
+    command = found["ExecStart"][0].split()
+    assert Path(command[0]).name == "locker-gateway"
+    assert command[1:3] == ["run", "--config"]
+    assert found["Type"] == ["notify"]
+    assert int(found["WatchdogSec"][0]) > 0
+    assert found["Restart"] == ["always"]
+    assert int(found["RestartSec"][0]) >= 1, "a crash loop must not spin"
+
+
+def test_the_service_sees_serial_lines_and_no_other_device() -> None:
+    assert settings()["DevicePolicy"] == ["closed"]
+    lines = {"char-ttyUSB rw", "char-ttyACM rw", "char-ttyAMA rw", "char-ttyS rw"}
+    assert set(settings()["DeviceAllow"]) == lines
+    assert settings()["CapabilityBoundingSet"] == [""]
+
+
+def test_device_rules_are_well_formed() -> None:
+    labels = {value for rule in rules() for key, _, value in rule if key == "LABEL"}
+    for rule in rules():
+        for key, operator, value in rule:
+            kind = key.partition("{")[0]
+            assert not (kind in ONLY_MATCHES and operator not in {"==", "!="}), rule
+            assert not (kind in ONLY_SETS and operator in {"==", "!="}), rule
+            assert not (key == "GOTO" and value not in labels), rule
+        if any("idVendor" in key for key, _, _ in rule):
+            ids = [value for key, _, value in rule if key.startswith("ATTRS{id")]
+            assert all(re.fullmatch(r"[0-9a-f]{4}", value) for value in ids), rule
+
+
+def test_udev_accepts_the_rules() -> None:
+    udevadm = shutil.which("udevadm")
+    version = subprocess.run(
+        [udevadm or "false", "--version"], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    if udevadm is None or int(version or 0) < 254:  # older ones cannot check: the test above does
+        return
+    result = subprocess.run(
+        [udevadm, "verify", "--no-summary", str(RULES)], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_the_line_has_one_name_and_answers_at_once() -> None:
+    text = RULES.read_text()
+    assert 'SYMLINK+="locker-rs485"' in text
+    assert 'ATTR{latency_timer}="1"' in text

@@ -1,0 +1,111 @@
+"""Pins what no file may hold (left-behind words, one machine's paths) and what each folder must."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDERS = ("certs", "sync", "adapters", "gateway", "deploy", "tests")
+LINES_MAX = 450
+README_LINES_MAX = 130
+ALLOWED_AT_TOP = {
+    *FOLDERS,
+    "CHANGELOG.md",
+    "LICENSE",
+    "Makefile",
+    "README.md",
+    "pyproject.toml",
+    "requirements.lock",
+}
+# Written apart, so that this file does not hold what it looks for.
+WORDS = ["TO" + "DO", "FIX" + "ME", "XX" + "X", "HA" + "CK", "NotImplemented" + "Error"]
+WORDS += ["not " + "implemented", "place" + "holder", "for " + "now", "st" + "ub"]
+LEFT_BEHIND = re.compile(rf"\b({'|'.join(WORDS)})\b")
+MACHINE = re.compile(r"(?<![\w.}/-])/(root|work|home/\w+|Users/\w+)(?=[/\s\"'`)]|$)")
+REGISTRY = re.compile("|".join(["index" + "-url", "py" + r"pi\.org", "python" + r"hosted\.org"]))
+
+
+def files() -> list[Path]:
+    """What is, or would be, committed."""
+    git = shutil.which("git")
+    if git is None or not (ROOT / ".git").exists():
+        pytest.skip("needs a git checkout: it says which files are ours")
+    listed = subprocess.run(
+        [git, "-c", f"safe.directory={ROOT}", "ls-files", "-co", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    return [path for name in listed.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def hits(pattern: re.Pattern[str], *, besides: tuple[str, ...] = ()) -> list[str]:
+    found = []
+    for path in files():
+        name = str(path.relative_to(ROOT))
+        if name in besides:
+            continue
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue  # a picture or recorded bytes: no words in it
+        for number, line in enumerate(text.splitlines(), 1):
+            if pattern.search(line):
+                found.append(f"{name}:{number}: {line.strip()[:100]}")
+    return found
+
+
+def test_nothing_is_left_behind() -> None:
+    assert hits(LEFT_BEHIND, besides=("LICENSE",)) == []
+
+
+def test_no_file_names_a_path_of_one_machine() -> None:
+    assert hits(MACHINE) == []
+
+
+def test_no_file_names_a_package_registry() -> None:
+    assert hits(REGISTRY) == []
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_each_folder_has_a_short_readme_with_its_word(folder: str) -> None:
+    text = (ROOT / folder / "README.md").read_text()
+    street = (ROOT / "README.md").read_text()
+    row = re.search(rf"^\| `{folder}` \| \*\*(.+?)\*\* \|", street, re.MULTILINE)
+    assert row, f"{folder} is not on the map of README.md"
+    assert row[1] in text.splitlines()[0]
+    assert len(text.splitlines()) <= README_LINES_MAX
+
+
+def test_the_top_holds_only_what_belongs_there() -> None:
+    top = {path.relative_to(ROOT).parts[0] for path in files()}
+    assert {name for name in top if not name.startswith(".")} <= ALLOWED_AT_TOP
+
+
+def test_each_python_file_reads_in_a_sitting() -> None:
+    long = {
+        str(path.relative_to(ROOT)): count
+        for path in files()
+        if path.suffix == ".py" and (count := len(path.read_text().splitlines())) > LINES_MAX
+    }
+    assert long == {}
+
+
+def test_test_files_have_names_of_their_own() -> None:
+    names = [path.name for path in files() if re.fullmatch(r"test_\w+\.py", path.name)]
+    assert sorted({name for name in names if names.count(name) > 1}) == []
+
+
+def test_links_between_our_documents_lead_somewhere() -> None:
+    dead = [
+        f"{path.relative_to(ROOT)} -> {target}"
+        for path in files()
+        if path.suffix == ".md"
+        for target in re.findall(r"\]\(([^)#\s]+)\)", path.read_text())
+        if "://" not in target and not (path.parent / target).exists()
+    ]
+    assert dead == []
