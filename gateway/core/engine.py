@@ -1,0 +1,305 @@
+"""The engine: one input in, a list of outputs back. It returns; it never calls out.
+
+The rooms (`pickup`, `deposit`, `service`, `doors`) decide; here is who hears what, and the order:
+an effect leaves only when everything written before it is durable, and a pulse only inside its
+deadline. After `PersistFailed` nothing leaves any more: the shell recovers a new engine.
+"""
+
+from typing import assert_never
+
+from gateway.core import deposit, doors, keypad, pickup, service
+from gateway.core.inputs import (
+    AnnexEraseAsked,
+    BoardBack,
+    BoardSilent,
+    Button,
+    ButtonPressed,
+    ClockAnchored,
+    CodeEntered,
+    Command,
+    CourierAdded,
+    CourierRemoved,
+    DoorSeen,
+    EpochBegun,
+    HealthMeasured,
+    Input,
+    LanesMeasured,
+    MapImported,
+    Now,
+    OccupancySeen,
+    ParcelScanned,
+    Persisted,
+    PersistFailed,
+    PulseDone,
+    ServiceSet,
+    StaffCodeEntered,
+    SupportChecked,
+    SupportOpens,
+    TimePassed,
+    Trouble,
+)
+from gateway.core.outputs import AllOff, Answer, Output, Pulse, Show
+from gateway.core.policy import Settings
+from gateway.core.screen import Screen
+from gateway.core.state import Session, State, TimerKey
+from sync import facts
+from sync.book import Book
+
+doors.JUDGES.update(
+    collect=pickup.closed,
+    deposit=deposit.closed,
+    take_back=deposit.take_back_closed,
+    support=service.support_closed,
+    grace=pickup.grace_over,
+)
+
+ENDINGS = {"full": "log.full"}
+"""Why the log failed, in the words of the screens; anything else is `log.failed`."""
+
+
+class Engine:
+    """The decisions of one site. `state.book` is the book; the rest of `state` is volatile."""
+
+    def __init__(self, book: Book, settings: Settings, now: Now) -> None:
+        self.state = State(book, settings, now)
+
+    def begin(self) -> list[Output]:
+        """Return the outputs of a start: every kiosk goes home, timers are set."""
+        for session in self.state.sessions.values():
+            self._home(session)
+        return self._end_turn()
+
+    def handle(self, happened: Input) -> list[Output]:
+        """Decide on one input; raise only when a promise of this program is broken."""
+        state = self.state
+        state.now = happened.now
+        if state.stopped:
+            return self._refuse_all(happened)
+        if isinstance(happened, PersistFailed):
+            return self._stop(happened)
+        for key in state.due():
+            self._timer(key)
+        self._dispatch(happened)
+        return self._end_turn()
+
+    def _end_turn(self) -> list[Output]:
+        """Hand over what was written, then whatever is durable; late pulses become facts."""
+        state, outputs = self.state, list[Output]()
+        while True:
+            written = state.hand_over()
+            outputs += written
+            while (effect := state.next_durable()) is not None:
+                if not isinstance(effect, Pulse) or doors.may_leave(state, effect):
+                    outputs.append(effect)
+            if not state.pending:
+                return outputs + state.wake()
+
+    # --- stopping -----------------------------------------------------------------------------
+
+    def _stop(self, failed: PersistFailed) -> list[Output]:
+        """Nothing after the last durable entry has happened: open nothing, say so."""
+        state = self.state
+        state.stopped = ENDINGS.get(failed.reason, "log.failed")
+        waiting = [effect for _, effect in state.gated if isinstance(effect, Answer)]
+        state.gated.clear()
+        screens = [Show(kiosk, self._out_of_service()) for kiosk in state.sessions]
+        answers = [Answer(answer.token, state.stopped) for answer in waiting]
+        return [AllOff(), *screens, *answers]
+
+    def _out_of_service(self) -> Screen:
+        return Screen("out_of_service", why=self.state.stopped)
+
+    def _refuse_all(self, happened: Input) -> list[Output]:
+        match happened:
+            case CodeEntered() | StaffCodeEntered() | ParcelScanned() | ButtonPressed():
+                return [Show(happened.kiosk, self._out_of_service())]
+            case Command():
+                return [Answer(happened.token, self.state.stopped)]
+            case _:
+                return []
+
+    # --- inputs -------------------------------------------------------------------------------
+
+    def _dispatch(self, happened: Input) -> None:
+        state = self.state
+        match happened:
+            case CodeEntered() | StaffCodeEntered() | ParcelScanned() | ButtonPressed():
+                if happened.kiosk in state.sessions:
+                    self._person(happened)
+            case DoorSeen() if happened.door in state.book.map.doors:
+                doors.door_seen(state, happened.door, is_open=happened.open)
+            case OccupancySeen() if happened.door in state.book.map.doors:
+                doors.occupancy_seen(state, happened.door, occupied=happened.occupied)
+            case PulseDone():
+                doors.pulse_done(state, happened)
+            case BoardSilent() | BoardBack():
+                self._board(happened)
+            case Persisted():
+                assert state.durable <= happened.upto <= state.written
+                state.durable = happened.upto
+            case Command():
+                self._command(happened)
+            case _:
+                self._note(happened)
+
+    def _person(
+        self, happened: CodeEntered | StaffCodeEntered | ParcelScanned | ButtonPressed
+    ) -> None:
+        state = self.state
+        if not state.book.map.doors:
+            state.show(happened.kiosk, Screen("out_of_service", why="site.no_map"))
+            return
+        match happened:
+            case CodeEntered():
+                pickup.code_entered(state, happened)
+            case StaffCodeEntered():
+                deposit.secret_entered(state, happened)
+            case ParcelScanned():
+                deposit.scanned(state, happened)
+            case ButtonPressed():
+                self._button(happened)
+            case _:
+                assert_never(happened)
+
+    def _button(self, pressed: ButtonPressed) -> None:  # noqa: C901, PLR0912  # one line a button
+        state, session = self.state, self.state.sessions[pressed.kiosk]
+        match pressed.button:
+            case Button.HOME:
+                self._home(session)
+            case Button.COLLECT:
+                self._home(session)
+                pickup.enter(state, pressed.kiosk)
+            case Button.DELIVER if session.courier is None:
+                deposit.enter(state, pressed.kiosk)
+            case Button.DELIVER | Button.NEXT:
+                if session.courier is not None:
+                    deposit.scan(state, session)
+            case Button.STAY:
+                self._stay(session)
+            case Button.HELP:
+                ends = state.settings.screen_ms
+                state.show(pressed.kiosk, Screen("help", ends_ms=ends))
+            case Button.OPEN_AGAIN:
+                pickup.open_again(state, pressed)
+            case Button.SIZE:
+                deposit.size_chosen(state, pressed)
+            case Button.ANOTHER_PIECE:
+                deposit.another_piece(state, pressed)
+            case Button.TOO_SMALL:
+                deposit.larger(state, pressed)
+            case Button.RETRY:
+                deposit.retry(state, pressed)
+            case Button.YES | Button.NO:
+                deposit.answered(state, pressed)
+            case Button.MINE:
+                deposit.mine(state, pressed)
+            case Button.TAKE_BACK:
+                deposit.take_back(state, pressed)
+            case _:
+                assert_never(pressed.button)
+
+    def _home(self, session: Session) -> None:
+        """End a session: nobody's rights stay at the screen."""
+        session.courier = session.parcel = session.identity = session.size = None
+        session.salt, session.low = b"", False
+        session.tried, session.mine = [], []
+        self.state.show(session.kiosk, Screen("welcome"))
+
+    def _stay(self, session: Session) -> None:
+        """The person asked for more time."""
+        screen = session.screen
+        if screen.ends_ms:
+            self.state.show(session.kiosk, _with_warning(screen, warn=False))
+
+    def _command(self, asked: Command) -> None:
+        state = self.state
+        match asked:
+            case EpochBegun():
+                service.begin(state, asked)
+            case MapImported():
+                service.import_map(state, asked)
+            case CourierAdded():
+                service.add_courier(state, asked)
+            case CourierRemoved():
+                service.remove_courier(state, asked)
+            case SupportOpens():
+                service.support_opens(state, asked)
+            case SupportChecked():
+                service.support_checked(state, asked)
+            case ServiceSet():
+                service.set_service(state, asked)
+            case AnnexEraseAsked():
+                service.erase(state, asked)
+            case _:
+                state.answer(asked.token, "command.unknown")
+
+    def _board(self, happened: BoardSilent | BoardBack) -> None:
+        """A board is lost or back: what it told is not known any more, or will be told anew."""
+        state = self.state
+        if isinstance(happened, BoardBack):
+            state.silent.discard(happened.board)
+            state.clear_alarm("board.silent", about=happened.board)
+            return
+        state.silent.add(happened.board)
+        state.raise_alarm("board.silent", about=happened.board)
+        for number in happened.doors:
+            item = state.book.map.doors.get(number)
+            if item is not None and item.switch.partition(":")[0] == happened.board:
+                state.look(number).open = None
+            if item is not None and item.occupancy.partition(":")[0] == happened.board:
+                state.look(number).occupied = None
+
+    def _note(self, happened: Input) -> None:
+        """What only goes on record."""
+        state = self.state
+        match happened:
+            case ClockAnchored():
+                state.write(
+                    facts.TimeAnchored(
+                        utc_ms=happened.now.wall_ms,
+                        error_ms=happened.now.error_ms,
+                        source=happened.source,
+                    )
+                )
+            case LanesMeasured():
+                state.write(facts.LanesTied(lanes=happened.lanes))
+            case HealthMeasured():
+                state.write(facts.HealthSampled(values=happened.values))
+            case Trouble(standing=True):
+                state.raise_alarm(happened.alarm, about=happened.about)
+            case Trouble():
+                state.clear_alarm(happened.alarm, about=happened.about)
+            case TimePassed() | DoorSeen() | OccupancySeen():
+                pass  # timers ran before; a door that is not in the map is nobody's
+            case _:
+                raise AssertionError(happened)
+
+    # --- timers -------------------------------------------------------------------------------
+
+    def _timer(self, key: TimerKey) -> None:
+        state, (what, which) = self.state, key
+        match what:
+            case "door":
+                doors.door_timer(state, int(which))
+            case "ajar":
+                doors.ajar(state, int(which))
+            case "rail":
+                doors.rail_free(state, str(which))
+            case "refusals":
+                keypad.write_uncharged(state)
+            case "home":
+                self._home(state.sessions[str(which)])
+            case "warn":
+                session = state.sessions[str(which)]
+                left = state.timers.get(("home", session.kiosk))
+                if left is not None and left > state.mono:
+                    state.warn(session, _with_warning(session.screen, warn=True))
+            case _:
+                raise AssertionError(key)
+
+
+def _with_warning(screen: Screen, *, warn: bool) -> Screen:
+    return Screen(
+        screen.name, screen.door, screen.why, screen.count, screen.size, screen.doors,
+        screen.sizes, screen.ends_ms, warn,
+    )  # fmt: skip

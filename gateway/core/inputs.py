@@ -1,0 +1,279 @@
+"""What can happen to this site, as values. Each carries `now`; nothing here reads a clock or dice.
+
+Text from people (`digits`, `tracking`) comes as typed, at most 64 characters; the engine judges it.
+Randomness that a decision needs comes inside its input.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+from sync.facts import AnyFact
+from sync.sitemap import SiteMap
+
+
+class Trust(StrEnum):
+    """How far the wall clock can be believed (ARCHITECTURE: Time)."""
+
+    SYNCED = "synced"
+    DRIFTING = "drifting"
+    FLOOR = "floor"
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """A moment as this site knows it. `mono_ms` never steps; `boot` counts process starts."""
+
+    wall_ms: int
+    mono_ms: int
+    boot: int
+    trust: Trust = Trust.FLOOR
+    error_ms: int = 0
+
+    @property
+    def at(self) -> tuple[int, int]:
+        """Return the entry key `at`."""
+        return self.boot, self.mono_ms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """The common part: when."""
+
+    now: Now
+
+
+# --- people at a kiosk ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeEntered(Input):
+    """Somebody typed a pick-up code."""
+
+    kiosk: str
+    digits: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StaffCodeEntered(Input):
+    """Somebody typed a courier's secret."""
+
+    kiosk: str
+    digits: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParcelScanned(Input):
+    """A courier scanned or typed a tracking number. `salt` is 16 random bytes for its annex."""
+
+    kiosk: str
+    tracking: str
+    salt: bytes
+
+
+class Button(StrEnum):
+    """Every button a kiosk can show. `argument` of `ButtonPressed` is named in brackets."""
+
+    COLLECT = "collect"
+    DELIVER = "deliver"
+    HOME = "home"
+    STAY = "stay"
+    OPEN_AGAIN = "open_again"
+    SIZE = "size"  # [S, M, L, XL], or with `low` appended: `S low`
+    ANOTHER_PIECE = "another_piece"
+    TOO_SMALL = "too_small"
+    RETRY = "retry"
+    YES = "yes"
+    NO = "no"
+    MINE = "mine"
+    TAKE_BACK = "take_back"  # [compartment number]
+    NEXT = "next"
+    HELP = "help"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ButtonPressed(Input):
+    """Somebody pressed a button of the screen they see."""
+
+    kiosk: str
+    button: Button
+    argument: str = ""
+
+
+# --- doors and boards -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoorSeen(Input):
+    """The door switch, debounced: sent when it changes, and for each door after start or `Poll`."""
+
+    door: int
+    open: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OccupancySeen(Input):
+    """The occupancy sensor, debounced: sent when it changes, and after start or `Poll`."""
+
+    door: int
+    occupied: bool
+
+
+PulseResult = Literal["done", "not_sent", "unanswered"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PulseDone(Input):
+    """The end of a `Pulse`: done, surely not sent (`why` is a stable code), or unanswered."""
+
+    intent: str
+    door: int
+    result: PulseResult
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoardSilent(Input):
+    """A board is lost (3 s and 2 cycles); these doors cannot be seen or opened through it."""
+
+    board: str
+    doors: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoardBack(Input):
+    """A board answers again. `DoorSeen` and `OccupancySeen` of its doors follow."""
+
+    board: str
+    doors: tuple[int, ...]
+
+
+# --- the log and the clock --------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Persisted(Input):
+    """Everything up to the `Persist` of this number is durable."""
+
+    upto: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersistFailed(Input):
+    """Nothing after the last `Persisted` is durable, and nothing more will be: recover anew."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimePassed(Input):
+    """The moment asked for by `WakeAt` has come (early or late is harmless)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockAnchored(Input):
+    """The clock room found what UTC is: written at start, and when trust or offset change."""
+
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LanesMeasured(Input):
+    """Once an hour: sizes and base64 roots of the durable lanes, to be tied together."""
+
+    lanes: dict[str, tuple[int, str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthMeasured(Input):
+    """Counters and gauges for the telemetry lane."""
+
+    values: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble(Input):
+    """Something outside the doors needs a person, or no longer does (`disk.low`, `clock.floor`)."""
+
+    alarm: str
+    about: str = ""
+    standing: bool = True
+
+
+# --- local commands (each is answered by `Answer(token, ...)`) --------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command(Input):
+    """A person with access to this machine asks; `by` names them, `token` finds the answer."""
+
+    token: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochBegun(Command):
+    """The very first input of a new log. `parents` as in `epoch.opened`."""
+
+    site: str
+    parents: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapImported(Command):
+    """A whole new map of the bank."""
+
+    map: SiteMap
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CourierAdded(Command):
+    """A courier's right; `tag` is the keyed tag (base64) of the typed secret, never the secret."""
+
+    tenant: str
+    label: str
+    tag: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CourierRemoved(Command):
+    """The right `grant` ends now."""
+
+    grant: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupportOpens(Command):
+    """Open one door, for a reason, on a case."""
+
+    door: int
+    reason: str
+    case: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupportChecked(Command):
+    """Somebody on site looked into a compartment."""
+
+    door: int
+    occupied: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceSet(Command):
+    """Take a compartment out of service (`enabled` false, with its reason) or back."""
+
+    door: int
+    enabled: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnexEraseAsked(Command):
+    """Erase what names the parcel `ref` (refused while the parcel is live)."""
+
+    ref: str
+
+
+Recovered = tuple[str, int, tuple[int, int], AnyFact | None, tuple[bytes, bytes] | None, str | None]
+"""A stored entry as `Book.take` wants it: log, index, at, fact, (annex, salt), private (base64)."""

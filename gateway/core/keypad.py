@@ -1,0 +1,192 @@
+"""What typed digits mean: whose code, or why refused, and what a refusal costs (FORMATS.md 6).
+
+Never charged: wrong length, wrong check digit, a code of a live or retired parcel. Charged: a
+well-formed entry that matches nothing; the token is spent in the commit that logs the miss, before
+the answer is shown. With an empty bucket short codes are not looked at any more and long ones only
+every ten seconds, all keypads of the site together.
+"""
+
+import hmac
+from base64 import b64encode
+from dataclasses import dataclass
+from typing import Literal
+
+from gateway.core import policy
+from gateway.core.state import State
+from sync import codes, facts
+from sync.book import Courier, Parcel
+from sync.custody import Custody
+
+Form = Literal["short", "long", "staff"]
+LONG = codes.LONG_DIGITS + 1
+STAFF_PACE_MS = 10_000
+"""After a wrong staff secret, all keypads of the site together: 1e15 secrets, 3e6 tries a year."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A stable code, and seconds to wait where that is why."""
+
+    why: str
+    wait_s: int = 0
+
+
+def collector(state: State, typed: str) -> Parcel | Refused:  # noqa: PLR0911  # the order of checks
+    """Return the live parcel whose code this is, or why not."""
+    entered = codes.normalise_typed(typed)
+    if entered is None or len(entered) not in _lengths(state):
+        return _uncharged(state, "short", "code.length")
+    if not codes.check_digit_fits(entered, state.settings.code_key.site):
+        return _uncharged(state, _form(entered), "code.check_digit")
+    tokens = policy.tokens(state.book, state.now.at)
+    if tokens == 0:
+        if len(entered) != LONG:
+            return _uncharged(state, "short", "code.long_needed")
+        if state.mono < state.long_after_ms:
+            return Refused("code.wait", -(-(state.long_after_ms - state.mono) // 1000))
+        state.long_after_ms = state.mono + policy.LONG_PACE_MS
+    parcel = _live(state, entered)
+    if parcel is not None:
+        return parcel
+    if _is_retired(state, entered):
+        return _uncharged(state, _form(entered), "code.retired")
+    return _charged(state, entered, spend=tokens > 0)
+
+
+def _lengths(state: State) -> set[int]:
+    """Return the lengths accepted: the long form, and d + 1 of every live d."""
+    live = {parcel.digits + 1 for parcel in state.book.parcels.values()}
+    return {LONG, digits(state) + 1} | live
+
+
+def digits(state: State) -> int:
+    """Return d of this site: fixed by its number of compartments."""
+    return codes.digits_for(max(1, len(state.book.map.doors)))
+
+
+def _form(entered: str) -> Form:
+    return "long" if len(entered) == LONG else "short"
+
+
+def _live(state: State, entered: str) -> Parcel | None:
+    """Compare with every live parcel; a re-issue (counter + 1) not heard of here counts too."""
+    for ahead in (0, 1):
+        found = [
+            parcel
+            for parcel in state.book.parcels.values()
+            if _is_code_of(state, parcel, ahead, entered)
+        ]
+        for parcel in found:
+            if _collectable(state, parcel):
+                return parcel
+    return None
+
+
+def _is_code_of(state: State, parcel: Parcel, ahead: int, entered: str) -> bool:
+    if parcel.identity is None or parcel.key_version != state.settings.code_key.version:
+        return False
+    code = state.settings.code_key.code(parcel.identity, parcel.counter + ahead)
+    expected = code.long if len(entered) == LONG else code.short(parcel.digits)
+    return hmac.compare_digest(expected, entered)
+
+
+def _collectable(state: State, parcel: Parcel) -> bool:
+    """Return whether this parcel can still be asked for: what is claimed can, for a while."""
+    compartment = state.compartment(parcel.door)
+    if compartment.custody is not Custody.CLAIMED or compartment.claimed_at is None:
+        return True
+    boot, mono = compartment.claimed_at
+    since = mono if boot == state.now.boot else state.started_ms
+    return state.mono - since <= state.settings.claimed_ms
+
+
+def _is_retired(state: State, entered: str) -> bool:
+    """Return whether this is the code of a parcel that is gone."""
+    key = state.settings.code_key
+    tags = state.retired_tags
+    known = {gone.ref: gone for gone in state.book.retired}
+    for ref in [ref for ref in tags if ref not in known]:
+        del tags[ref]
+    for ref, gone in known.items():
+        if ref not in tags and gone.identity is not None and gone.key_version == key.version:
+            code = key.code(gone.identity, gone.counter)
+            short = codes.retired_tag(key.key, key.site, code.short(gone.digits))
+            tags[ref] = short, codes.retired_tag(key.key, key.site, code.long)
+    for parcel in state.book.parcels.values():
+        if _is_code_of(state, parcel, 0, entered):
+            return True  # claimed, and its time is over
+    wanted = codes.retired_tag(key.key, key.site, entered)
+    return any(
+        hmac.compare_digest(wanted, short) or hmac.compare_digest(wanted, long)
+        for short, long in tags.values()
+    )
+
+
+def _uncharged(state: State, form: Form, why: str) -> Refused:
+    """Refuse at no cost; the first goes on record at once, more of them together a little later."""
+    if ("refusals", "") in state.timers:
+        state.uncharged += 1
+        state.uncharged_why, state.uncharged_form = why, form
+    else:
+        state.write(facts.CodeRefused(form=form, why=why))
+        state.timers["refusals", ""] = state.mono + state.settings.refusals_ms
+    return Refused(why)
+
+
+def write_uncharged(state: State) -> None:
+    """Put the refusals counted since the last one on record together."""
+    if state.uncharged:
+        state.write(
+            facts.CodeRefused(
+                form=state.uncharged_form, why=state.uncharged_why, count=state.uncharged
+            )
+        )
+        state.uncharged = 0
+
+
+def _charged(state: State, entered: str, *, spend: bool) -> Refused:
+    level = policy.bucket_ms(state.book, state.now.at) - (policy.REFILL_MS if spend else 0)
+    state.write(
+        facts.CodeRefused(
+            form=_form(entered),
+            why="code.unknown",
+            charged=spend,
+            level_ms=level if spend else None,
+        )
+    )
+    return Refused("code.unknown")
+
+
+def courier(state: State, typed: str) -> Courier | Refused:
+    """Return the courier whose secret this is, or why not."""
+    key = state.settings.code_key
+    entered = codes.normalise_typed(typed)
+    if entered is None or len(entered) != LONG:
+        return _uncharged(state, "staff", "staff.length")
+    if not codes.check_digit_fits(entered, key.site):
+        return _uncharged(state, "staff", "staff.check_digit")
+    if state.mono < state.staff_after_ms:
+        return Refused("staff.wait", -(-(state.staff_after_ms - state.mono) // 1000))
+    tag = b64encode(codes.staff_tag(key.key, key.site, entered)).decode()
+    found = [known for known in state.book.couriers.values() if hmac.compare_digest(known.tag, tag)]
+    if found and not found[0].revoked:
+        return found[0]
+    state.staff_after_ms = state.mono + STAFF_PACE_MS
+    why = "staff.revoked" if found else "staff.unknown"
+    state.write(facts.CodeRefused(form="staff", why=why))
+    return Refused(why)
+
+
+def next_counter(state: State, identity: str, tag: str) -> int:
+    """Return the counter for a deposit: above all used, and its short code equals no live one."""
+    key, count = state.settings.code_key, digits(state)
+    taken = set()
+    for parcel in state.book.parcels.values():
+        if parcel.identity is not None:
+            for ahead in (0, 1):
+                code = key.code(parcel.identity, parcel.counter + ahead)
+                taken.add(code.short(parcel.digits))
+    counter = state.book.counters.get(tag, -1) + 1
+    while key.code(identity, counter).short(count) in taken:
+        counter += 1
+    return counter

@@ -1,0 +1,63 @@
+"""After a start: the book from the log, and every unfinished opening taken up again.
+
+Nothing is ever pulsed here. An intent without an outcome waits for its door to be seen: open is an
+outcome, closed is *doubt* with what the sensor says; if the door stays unseen for `recover_ms`,
+that is doubt too.
+"""
+
+from collections.abc import Iterable
+
+from gateway.core.engine import Engine
+from gateway.core.inputs import Now, Recovered
+from gateway.core.outputs import AllOff, Output
+from gateway.core.policy import Settings
+from gateway.core.state import Annex, Opening, Phase, State
+from sync.book import Book, Compartment
+from sync.custody import Custody
+
+
+def recover(
+    entries: Iterable[Recovered], settings: Settings, now: Now
+) -> tuple[Engine, list[Output]]:
+    """Fold the log, take up what was unfinished, and switch all coils off.
+
+    `entries` come as `Book.take` wants them. The doors are not known yet: `DoorSeen` and
+    `OccupancySeen` for every door must follow.
+    """
+    book = Book()
+    for log, index, at, fact, annex, private in entries:
+        book.take(log, index, at, fact, annex, private)
+    engine = Engine(book, settings, now)
+    for door in sorted(book.compartments):
+        opening = _unfinished(engine.state, book.compartments[door])
+        if opening is not None:
+            engine.state.openings[door] = opening
+            engine.state.timers["door", door] = now.mono_ms + settings.recover_ms
+    return engine, [AllOff(), *engine.begin()]
+
+
+def _unfinished(state: State, compartment: Compartment) -> Opening | None:
+    """Return the opening of a compartment whose intent was not judged to its end."""
+    intent = compartment.intent
+    busy = compartment.custody in {Custody.DEPOSITING, Custody.COLLECTING}
+    pending = intent is not None and intent.outcome is None
+    if intent is None or not (busy or pending or compartment.door_open):
+        if not compartment.door_open:
+            return None
+        return Opening(compartment.number, "none", Phase.RECOVERING)
+    if not busy and not pending and intent.purpose != "support":
+        return Opening(compartment.number, "none", Phase.RECOVERING)
+    return Opening(
+        compartment.number,
+        intent.purpose,
+        Phase.RECOVERING,
+        by=intent.by,
+        of=intent.of,
+        intent=intent.ref,
+        root=intent.ref,
+        attempt=intent.attempt,
+        deadline=intent.deadline,
+        started_ms=state.mono,
+        size=intent.size,
+        annex=Annex(*intent.annex) if intent.annex else None,
+    )

@@ -1,0 +1,172 @@
+"""Local commands: by a person with access to this machine, each answered once it is durable."""
+
+from gateway.core import doors
+from gateway.core.inputs import (
+    AnnexEraseAsked,
+    CourierAdded,
+    CourierRemoved,
+    EpochBegun,
+    MapImported,
+    ServiceSet,
+    SupportChecked,
+    SupportOpens,
+)
+from gateway.core.state import Opening, Phase, State
+from sync import codes, facts, sitemap
+from sync.custody import Custody
+
+MINUTE_MS = 60_000
+ENTRY_FORMAT = 1
+
+
+def begin(state: State, begun: EpochBegun) -> None:
+    """Open a new log."""
+    if state.book.sizes:
+        state.answer(begun.token, "site.exists")
+        return
+    ref = state.write(
+        facts.EpochOpened(site=begun.site, version=ENTRY_FORMAT, parents=begun.parents)
+    )
+    state.answer(begun.token, ref=ref)
+
+
+def import_map(state: State, imported: MapImported) -> None:
+    """Replace the map, unless a compartment that holds something would vanish."""
+    gone = set(state.book.map.doors) - set(imported.map.doors)
+    for door in sorted(gone):
+        if state.compartment(door).custody is not Custody.FREE or door in state.openings:
+            state.answer(imported.token, "map.in_use", door=door)
+            return
+    if not imported.map.doors or len(imported.map.doors) > codes.DIGITS_BY_COMPARTMENTS[-1][0]:
+        state.answer(imported.token, "map.size", doors=len(imported.map.doors))
+        return
+    refs = [
+        state.write(facts.ConfigSet(item=item, value=value))
+        for item, value in sitemap.items(imported.map)
+    ]
+    state.answer(imported.token, ref=refs[0], doors=len(imported.map.doors))
+
+
+def add_courier(state: State, added: CourierAdded) -> None:
+    """Give a courier the right to deliver."""
+    if any(known.tag == added.tag for known in state.book.couriers.values()):
+        state.answer(added.token, "courier.secret_taken")
+        return
+    version = state.settings.code_key.version
+    ref = state.write(
+        facts.GrantIssued(
+            grant="courier",
+            tenant=added.tenant,
+            label=added.label,
+            tag=added.tag,
+            key_version=version,
+        )
+    )
+    state.answer(added.token, ref=ref)
+
+
+def remove_courier(state: State, removed: CourierRemoved) -> None:
+    """End a courier's right; a session of theirs ends with it."""
+    known = state.book.couriers.get(removed.grant)
+    if known is None or known.revoked:
+        state.answer(removed.token, "courier.unknown", grant=removed.grant)
+        return
+    ref = state.write(facts.GrantRevoked(of=removed.grant, by=removed.by))
+    for session in state.sessions.values():
+        if session.courier == removed.grant:
+            session.courier = None
+    state.answer(removed.token, ref=ref)
+
+
+def support_opens(state: State, asked: SupportOpens) -> None:
+    """Open one door for a reason; at most a few doors a minute."""
+    door = asked.door
+    if door not in state.book.map.doors:
+        state.answer(asked.token, "door.unknown", door=door)
+        return
+    limit = state.settings.support_doors_per_minute
+    times = state.support_times
+    if len(times) == limit and state.mono - times[0] < MINUTE_MS:
+        state.answer(asked.token, "support.rate", doors=limit)
+        return
+    custody = state.compartment(door).custody
+    refused, wait_s = doors.refusal(state, door)
+    if not refused and custody is Custody.DEPOSITING:
+        refused = "door.busy"
+    if refused:
+        state.answer(asked.token, refused, door=door, wait_s=wait_s)
+        return
+    times.append(state.mono)
+    parcel = state.book.parcel_in(door)
+    opening = Opening(
+        door, "support", Phase.WAITING, by=f"support:{asked.by}",
+        of=parcel.ref if parcel else None, token=asked.token, case=f"{asked.case}: {asked.reason}",
+    )  # fmt: skip
+    doors.start(state, opening)
+
+
+def support_closed(state: State, opening: Opening) -> None:
+    """The door that support opened is closed again."""
+    compartment = state.compartment(opening.door)
+    if compartment.custody is Custody.COLLECTING and opening.of is not None:
+        if opening.occupied:
+            state.write(facts.ParcelLeft(of=opening.of, door=opening.door))
+        elif opening.occupied is False:
+            state.write(
+                facts.ParcelCollected(
+                    of=opening.of, door=opening.door, by=opening.by, basis="sensor"
+                )
+            )
+        else:
+            state.write(facts.CompartmentDoubted(door=opening.door, why="support.unseen"))
+    doors.drop(state, opening)
+
+
+def support_checked(state: State, checked: SupportChecked) -> None:
+    """Somebody looked: their word stands unless the sensor says otherwise."""
+    door = checked.door
+    if door not in state.book.map.doors:
+        state.answer(checked.token, "door.unknown", door=door)
+        return
+    look = state.look(door)
+    if door in state.openings or look.open:
+        state.answer(checked.token, "door.busy", door=door)
+        return
+    if look.occupied is not None and look.occupied is not checked.occupied:
+        state.answer(checked.token, "check.contradicted", door=door, occupied=int(look.occupied))
+        return
+    ref = state.write(
+        facts.CompartmentChecked(door=door, by=f"support:{checked.by}", occupied=checked.occupied)
+    )
+    state.clear_alarm("occupancy.changed", door)
+    state.clear_alarm("door.forced", door)
+    state.answer(checked.token, ref=ref)
+
+
+def set_service(state: State, asked: ServiceSet) -> None:
+    """Take a compartment out of service, or back."""
+    if asked.door not in state.book.map.doors:
+        state.answer(asked.token, "door.unknown", door=asked.door)
+        return
+    by = f"support:{asked.by}"
+    fact: facts.AnyFact = facts.CompartmentDisabled(door=asked.door, by=by, why=asked.reason)
+    if asked.enabled:
+        state.clear_alarm("door.stuck", asked.door)
+        fact = facts.CompartmentEnabled(door=asked.door, by=by)
+    state.answer(asked.token, ref=state.write(fact))
+
+
+def erase(state: State, asked: AnnexEraseAsked) -> None:
+    """Erase what names a parcel that is gone: here, and in every entry with the same annex."""
+    if asked.ref in state.book.parcels:
+        state.answer(asked.token, "annex.live", ref_of=asked.ref)
+        return
+    holders = next((refs for refs in state.book.holders.values() if asked.ref in refs), [])
+    if not holders:
+        state.answer(asked.token, "annex.unknown", ref_of=asked.ref)
+        return
+    refs = list(holders)
+    for ref in refs:
+        state.erase(ref)
+        state.write(facts.AnnexErased(of=ref, by=f"support:{asked.by}"))
+    state.answer(asked.token, ref=refs[0], entries=len(refs))

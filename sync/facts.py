@@ -1,0 +1,302 @@
+"""The vocabulary: one frozen type for each thing that can happen.
+
+A fact becomes an entry when the site gives it a place in a log (`sync.entry`). The fields here are
+the keys of the entry (FORMATS.md 2) beside `at`, `prev` and `private`, which the writer adds. Kinds
+are never reused. References are text, `<epoch>:<s|h><u|c|t><index>`. Fields that do not apply are
+left out of the bytes: the format has no null.
+
+No names, phone numbers or codes in any fact, ever. What is personal lives in the annex.
+"""
+
+from typing import Literal, Union, get_args
+
+import msgspec
+
+from sync.entry import Entry, Lane
+from sync.errors import TheirsInvalid
+
+Scalar = str | int | bool
+Size = Literal["S", "M", "L", "XL"]
+Purpose = Literal["collect", "deposit", "take_back", "support"]
+Outcome = Literal["opened", "failed", "doubt", "late"]
+Basis = Literal["sensor", "person", "recovered"]
+"""What a custody fact rests on: the sensor, a person's word, or the sensor after a restart."""
+
+SIZES: tuple[Size, ...] = get_args(Size)
+"""Compartment sizes, small to large."""
+
+
+class Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind"):
+    """What every fact may carry: the object it is about, and the compartment."""
+
+    of: str | None = None
+    door: int | None = None
+
+
+# --- urgent -----------------------------------------------------------------------------------
+
+
+class EpochOpened(Fact, frozen=True, kw_only=True, tag="epoch.opened"):
+    """A log begins. `parents` maps each earlier origin to [size, base64 root]; none at first start.
+
+    `site` is the writer (`site/0042`), `version` the entry format.
+    """
+
+    site: str
+    version: int
+    parents: dict[str, tuple[int, str]] = {}
+
+
+class AlarmRaised(Fact, frozen=True, kw_only=True, tag="alarm.raised"):
+    """Something needs a person: `alarm` is a stable code such as `door.forced`."""
+
+    alarm: str
+    about: str = ""
+
+
+class AlarmCleared(Fact, frozen=True, kw_only=True, tag="alarm.cleared"):
+    """Ends the raises it names (add-wins: a raise it has not seen stays)."""
+
+    raises: tuple[str, ...]
+
+
+class GrantRevoked(Fact, frozen=True, kw_only=True, tag="grant.revoked"):
+    """The grant `of` ends; once seen it wins over everything."""
+
+    by: str
+
+
+# --- custody: time, configuration, rights -----------------------------------------------------
+
+
+class TimeAnchored(Fact, frozen=True, kw_only=True, tag="time.anchored"):
+    """(boot, monotonic) of this entry was `utc_ms` +- `error_ms`, says `source`."""
+
+    utc_ms: int
+    error_ms: int
+    source: str
+
+
+class LanesTied(Fact, frozen=True, kw_only=True, tag="lanes.tied"):
+    """Sizes and base64 roots of the lanes, so that lanes of different days cannot be mixed."""
+
+    lanes: dict[str, tuple[int, str]]
+
+
+class ConfigSet(Fact, frozen=True, kw_only=True, tag="config.set"):
+    """One item of the site's map. `item` is `map` (a new map begins), `board` or `door`."""
+
+    item: str
+    value: dict[str, Scalar]
+
+
+class GrantIssued(Fact, frozen=True, kw_only=True, tag="grant.issued"):
+    """A right; `grant` says which (`courier`), `tag` is the keyed tag of its secret (base64)."""
+
+    grant: str
+    tenant: str
+    label: str
+    tag: str
+    key_version: int
+
+
+class AnnexErased(Fact, frozen=True, kw_only=True, tag="annex.erased"):
+    """The annex of `of` is gone for good; replayed on every import, restore and heal."""
+
+    by: str
+
+
+# --- custody: doors ---------------------------------------------------------------------------
+
+
+class OpenIntended(Fact, frozen=True, kw_only=True, tag="open.intended"):
+    """The site is about to pulse this door's lock once, not later than `deadline` (monotonic ms).
+
+    `by` names the authority: `code`, a grant's reference, or `support:<who>`. `of` is the parcel or
+    the grant it acts for. A repeated attempt names the one before in `again`, and `why`.
+    """
+
+    purpose: Purpose
+    by: str
+    attempt: int
+    deadline: int
+    again: str | None = None
+    why: str = "asked"
+    case: str = ""
+    size: Size | None = None
+
+
+class OpenEnded(Fact, frozen=True, kw_only=True, tag="open.ended"):
+    """The one outcome of the intent `of`; only `late` may follow `failed` or `doubt`.
+
+    `occupied` is the occupancy evidence where the outcome had to be judged without the door.
+    """
+
+    outcome: Outcome
+    why: str = ""
+    took_ms: int | None = None
+    occupied: bool | None = None
+
+
+class DoorOpened(Fact, frozen=True, kw_only=True, tag="door.opened"):
+    """The door was seen open within the command window of the intent `of`."""
+
+
+class DoorClosed(Fact, frozen=True, kw_only=True, tag="door.closed"):
+    """The door is closed, stable for a second. `occupied` is left out where nothing tells."""
+
+    occupied: bool | None = None
+
+
+class DoorForced(Fact, frozen=True, kw_only=True, tag="door.forced"):
+    """The door was seen open outside every command window. `found`: already so at start."""
+
+    found: bool = False
+
+
+class DoorAjar(Fact, frozen=True, kw_only=True, tag="door.ajar"):
+    """The door has been open for `open_ms`."""
+
+    open_ms: int
+
+
+# --- custody: parcels -------------------------------------------------------------------------
+
+
+class ParcelDeposited(Fact, frozen=True, kw_only=True, tag="parcel.deposited"):
+    """A parcel is in this compartment; this entry's reference is the parcel's identity in the log.
+
+    `digits`, `counter` and `key_version` say how its code is derived (FORMATS.md 6), `tag` is the
+    keyed tag of its identity (base64 of 12 bytes), `by` the courier's grant, `of` the intent.
+    """
+
+    by: str
+    size: Size
+    digits: int
+    counter: int
+    key_version: int
+    tag: str
+    basis: Basis
+
+
+class ParcelCollected(Fact, frozen=True, kw_only=True, tag="parcel.collected"):
+    """The parcel `of` is gone with its recipient: opened, closed, empty by evidence, grace over."""
+
+    by: str
+    basis: Basis
+
+
+class ParcelClaimed(Fact, frozen=True, kw_only=True, tag="parcel.claimed"):
+    """Opened and closed, but nothing tells whether it is empty: the next courier confirms."""
+
+    by: str
+
+
+class ParcelLeft(Fact, frozen=True, kw_only=True, tag="parcel.left"):
+    """Opened and closed with the parcel still inside; its code stays good."""
+
+
+class ParcelTakenBack(Fact, frozen=True, kw_only=True, tag="parcel.taken_back"):
+    """The courier of this session took the own deposit out again."""
+
+    by: str
+    basis: Basis
+
+
+# --- custody: compartments and codes ----------------------------------------------------------
+
+
+class CompartmentDisabled(Fact, frozen=True, kw_only=True, tag="compartment.disabled"):
+    """Nothing is deposited here until somebody who saw this enables it again."""
+
+    by: str
+    why: str
+
+
+class CompartmentEnabled(Fact, frozen=True, kw_only=True, tag="compartment.enabled"):
+    """In service again."""
+
+    by: str
+
+
+class CompartmentDoubted(Fact, frozen=True, kw_only=True, tag="compartment.doubted"):
+    """The site cannot tell what is inside; `occupied` is what the sensor says."""
+
+    why: str
+    occupied: bool | None = None
+
+
+class CompartmentChecked(Fact, frozen=True, kw_only=True, tag="compartment.checked"):
+    """A person looked: `by` says it is occupied or empty."""
+
+    by: str
+    occupied: bool
+
+
+class CodeRefused(Fact, frozen=True, kw_only=True, tag="code.refused"):
+    """Entries at the keypad that opened nothing; `why` is stable, never what was typed.
+
+    A charged one has spent a token before the answer was shown: `level_ms` is what the site's
+    bucket holds afterwards, in milliseconds of refill. Uncharged ones are counted together.
+    """
+
+    form: Literal["short", "long", "staff"]
+    why: str
+    charged: bool = False
+    count: int = 1
+    level_ms: int | None = None
+
+
+# --- telemetry --------------------------------------------------------------------------------
+
+
+class HealthSampled(Fact, frozen=True, kw_only=True, tag="health.sampled"):
+    """Counters and gauges of this site at this moment."""
+
+    values: dict[str, int]
+
+
+URGENT = (EpochOpened, AlarmRaised, AlarmCleared, GrantRevoked)
+TELEMETRY = (HealthSampled,)
+AnyFact = Union[  # noqa: UP007  # twenty-six bars read worse
+    EpochOpened, AlarmRaised, AlarmCleared, GrantRevoked, TimeAnchored, LanesTied, ConfigSet,
+    GrantIssued, AnnexErased, OpenIntended, OpenEnded, DoorOpened, DoorClosed, DoorForced, DoorAjar,
+    ParcelDeposited, ParcelCollected, ParcelClaimed, ParcelLeft, ParcelTakenBack,
+    CompartmentDisabled, CompartmentEnabled, CompartmentDoubted, CompartmentChecked, CodeRefused,
+    HealthSampled,
+]  # fmt: skip
+KINDS: dict[str, type[Fact]] = {str(kind.__struct_config__.tag): kind for kind in get_args(AnyFact)}
+
+
+def lane_of(fact: Fact) -> Lane:
+    """Return the one lane in which facts of this type are written."""
+    if isinstance(fact, URGENT):
+        return Lane.URGENT
+    return Lane.TELEMETRY if isinstance(fact, TELEMETRY) else Lane.CUSTODY
+
+
+def to_object(fact: Fact) -> dict[str, object]:
+    """Return the entry's keys that come from the fact, in builtin types."""
+    built = msgspec.to_builtins(fact)
+    assert isinstance(built, dict)
+    return built
+
+
+def from_entry(entry: Entry) -> AnyFact | None:
+    """Return the fact an entry states, or None for a kind this version does not know.
+
+    Unknown keys are ignored (they stay in the stored bytes). A known kind with a missing or
+    mistyped key is refused with `fact.malformed`.
+    """
+    kind = KINDS.get(entry.kind)
+    if kind is None:
+        return None
+    try:
+        return msgspec.convert(entry.body, kind)  # type: ignore[return-value]  # KINDS holds AnyFact
+    except msgspec.ValidationError as error:
+        raise TheirsInvalid(
+            "fact.malformed",
+            "Keep the entry, and ask its writer which version wrote it.",
+            kind=entry.kind,
+            reason=str(error),
+        ) from error

@@ -1,0 +1,97 @@
+"""The site's map as values: which board answers where, and which points make a door.
+
+The map lives in `config.set` entries: one `map` item that begins it, one item a board, one a door.
+A new `map` item replaces the whole map when its last item has been folded, so a reader never sees
+half of one.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from sync.facts import Scalar, Size
+
+Reach = Literal["low", "middle", "high"]
+Sense = Literal["active", "inactive"]
+
+
+class MapHead(msgspec.Struct, frozen=True, kw_only=True):
+    """How many items follow, so that a reader knows when the map is whole."""
+
+    boards: int
+    doors: int
+
+
+class BoardItem(msgspec.Struct, frozen=True, kw_only=True):
+    """A controller board: its name here, the line it answers on, its profile and unit address."""
+
+    name: str
+    line: str
+    profile: str
+    unit: int
+
+
+class DoorItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A compartment with its door point. Points are `<board>:<channel>`, channels from 0.
+
+    `lock` is the pulse output, `switch` the door input and `occupancy` the sensor input (empty
+    where there is none). `open_when` and `occupied_when` give the polarity of the two inputs.
+    Coils with the same `rail` are never on together. `pulse_ms` is the lock's on-time.
+    """
+
+    number: int
+    size: Size
+    lock: str
+    switch: str
+    rail: str
+    reach: Reach = "middle"
+    open_when: Sense = "inactive"
+    occupancy: str = ""
+    occupied_when: Sense = "active"
+    pulse_ms: int = 400
+
+
+class SiteMap(msgspec.Struct, frozen=True):
+    """The whole map: boards by name, doors by number."""
+
+    boards: dict[str, BoardItem] = {}
+    doors: dict[int, DoorItem] = {}
+
+
+def items(site: SiteMap) -> list[tuple[str, dict[str, Scalar]]]:
+    """Return the map as (item, value) pairs in the order in which they are written."""
+    head = MapHead(boards=len(site.boards), doors=len(site.doors))
+    return [
+        ("map", msgspec.to_builtins(head)),
+        *(("board", msgspec.to_builtins(site.boards[name])) for name in sorted(site.boards)),
+        *(("door", msgspec.to_builtins(site.doors[number])) for number in sorted(site.doors)),
+    ]
+
+
+class MapReader:
+    """Gather the items of a map as they are folded; the map changes when the last one is in."""
+
+    def __init__(self) -> None:
+        self._head: MapHead | None = None
+        self._boards: dict[str, BoardItem] = {}
+        self._doors: dict[int, DoorItem] = {}
+
+    def add(self, item: str, value: dict[str, Scalar]) -> SiteMap | None:
+        """Take one item; return the new map when it is whole, else None.
+
+        Unknown items are ignored. Raises `msgspec.ValidationError` on a malformed value.
+        """
+        if item == "map":
+            self._head = msgspec.convert(value, MapHead)
+            self._boards, self._doors = {}, {}
+        elif item == "board":
+            board = msgspec.convert(value, BoardItem)
+            self._boards[board.name] = board
+        elif item == "door":
+            door = msgspec.convert(value, DoorItem)
+            self._doors[door.number] = door
+        head = self._head
+        if head is None or (len(self._boards), len(self._doors)) != (head.boards, head.doors):
+            return None
+        self._head = None
+        return SiteMap(boards=self._boards, doors=self._doors)
