@@ -1,0 +1,205 @@
+"""The one room with a clock: what time it is here, how far that can be believed, and which boot.
+
+- *Boot* counts starts of a process that writes this log; it is kept in `clock.json` beside the
+  database, replaced atomically, and never falls behind what the log itself has seen.
+- *Floor*: the latest moment that is surely past: the build, the last anchored entry, the clock as
+  saved while it was trusted. `now()` never runs before it (ARCHITECTURE: Time).
+- *Trust* comes from the kernel (adjtimex(2)): `synced` when somebody disciplines the clock and it
+  stands above the floor; `drifting` for as long as it was synced before in this process, with an
+  error that grows; else `floor`.
+"""
+
+import ctypes
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+import msgspec
+
+from gateway.core.inputs import Now, Trust
+from gateway.errors import GatewayError
+
+BUILT_MS: Final = 1_793_491_200_000
+"""2026-11-01T00:00:00Z. No gateway of this version ran before; raised at each release."""
+
+UNKNOWN_ERROR_MS: Final = 10 * 365 * 86_400_000
+"""Ten years: what `error_ms` says when nothing tells how wrong the clock is."""
+
+DRIFT_PPM: Final = 200
+"""A bad quartz in a cold cabinet: how fast an undisciplined clock may go wrong."""
+
+_STA_UNSYNC: Final = 0x0040  # SPEC: linux/timex.h
+_TIME_ERROR: Final = 5
+_BOOT_MAX: Final = 1 << 40
+
+
+class ClockBroken(GatewayError):  # noqa: N818  # the name says what is wrong
+    """The boot counter cannot be kept (`clock.unwritable`)."""
+
+
+class Source(Protocol):
+    """What the machine says: wall and monotonic milliseconds, and the kernel's discipline."""
+
+    def wall_ms(self) -> int:
+        """Return the wall clock."""
+        ...
+
+    def mono_ms(self) -> int:
+        """Return the monotonic clock."""
+        ...
+
+    def kernel_error_ms(self) -> int | None:
+        """Return the kernel's estimate when its clock is disciplined, else None."""
+
+
+class _Timex(ctypes.Structure):
+    """SPEC: struct timex of adjtimex(2), up to the fields read here, then room for the rest."""
+
+    _fields_ = (
+        ("modes", ctypes.c_uint),
+        ("offset", ctypes.c_long),
+        ("freq", ctypes.c_long),
+        ("maxerror", ctypes.c_long),
+        ("esterror", ctypes.c_long),
+        ("status", ctypes.c_int),
+        ("rest", ctypes.c_byte * 256),
+    )
+
+
+class Machine:
+    """The real clocks. `mono_ms` is that of the event loop, so deadlines convert by division."""
+
+    def wall_ms(self) -> int:
+        """Return the wall clock."""
+        return time.time_ns() // 1_000_000
+
+    def mono_ms(self) -> int:
+        """Return the monotonic clock."""
+        return time.monotonic_ns() // 1_000_000
+
+    def kernel_error_ms(self) -> int | None:
+        """Return the kernel's maximum error, rounded up, or None where nobody disciplines it."""
+        asked = _Timex()
+        try:
+            state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(asked))
+        except (OSError, AttributeError):
+            return None
+        if state in {-1, _TIME_ERROR} or asked.status & _STA_UNSYNC:
+            return None
+        return int(asked.maxerror) // 1000 + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What `clock.json` keeps."""
+
+    boot: int = 0
+    saved_ms: int = 0
+
+
+class Clock:
+    """This process's clock. Made by `start`; `now()` is the only way to the time."""
+
+    def __init__(self, path: Path, source: Source, boot: int, floor_ms: int) -> None:
+        self.boot = boot
+        self._path = path
+        self._source = source
+        self._floor_ms = floor_ms
+        self._floor_mono_ms = source.mono_ms()
+        self._synced: tuple[int, int] | None = None
+
+    @classmethod
+    def start(
+        cls,
+        path: Path,
+        *,
+        last_boot: int = 0,
+        entry_ms: int = 0,
+        source: Source | None = None,
+        build_ms: int = BUILT_MS,
+    ) -> "Clock":
+        """Count a boot durably and return its clock.
+
+        `last_boot` and `entry_ms` are the highest boot and the latest UTC that the log proves.
+        A missing or torn file costs nothing but its saved clock. Raises ClockBroken.
+        """
+        saved = read(path)
+        boot = max(saved.boot, last_boot) + 1
+        floor_ms = max(build_ms, entry_ms, saved.saved_ms)
+        clock = cls(path, source or Machine(), boot, floor_ms)
+        clock.save()
+        return clock
+
+    def now(self) -> Now:
+        """Return this moment; its wall clock is never before the floor."""
+        wall_ms, mono_ms = self._source.wall_ms(), self._source.mono_ms()
+        least_ms = self._floor_ms + mono_ms - self._floor_mono_ms
+        error_ms = self._source.kernel_error_ms()
+        if wall_ms < self._floor_ms:
+            return Now(least_ms, mono_ms, self.boot, Trust.FLOOR, UNKNOWN_ERROR_MS)
+        if error_ms is not None:
+            self._synced = (mono_ms, error_ms)
+            return Now(wall_ms, mono_ms, self.boot, Trust.SYNCED, error_ms)
+        if self._synced is not None:
+            since_ms, had_ms = self._synced
+            drift_ms = had_ms + (mono_ms - since_ms) * DRIFT_PPM // 1_000_000 + 1
+            return Now(wall_ms, mono_ms, self.boot, Trust.DRIFTING, drift_ms)
+        return Now(wall_ms, mono_ms, self.boot, Trust.FLOOR, UNKNOWN_ERROR_MS)
+
+    def save(self) -> None:
+        """Keep boot and clock. Only a trusted clock raises the floor: a wrong one would stay."""
+        now = self.now()
+        if now.trust is Trust.SYNCED:
+            self._floor_ms, self._floor_mono_ms = now.wall_ms - now.error_ms, now.mono_ms
+        least_ms = self._floor_ms + now.mono_ms - self._floor_mono_ms
+        write(self._path, Saved(self.boot, least_ms))
+
+
+def read(path: Path) -> Saved:
+    """Return what was saved; zeros when there is nothing, or nothing sound."""
+    try:
+        saved = msgspec.json.decode(path.read_bytes()[:4096], type=Saved)
+    except (OSError, msgspec.MsgspecError):
+        return Saved()
+    sound = 0 <= saved.boot < _BOOT_MAX and 0 <= saved.saved_ms < _BOOT_MAX << 12
+    return saved if sound else Saved()
+
+
+def write(path: Path, saved: Saved) -> None:
+    """Replace the file as a whole, durably. Raises ClockBroken."""
+    text = json.dumps({"boot": saved.boot, "saved_ms": saved.saved_ms}) + "\n"
+    replace_durably(path, text.encode(), _unwritable)
+
+
+def _unwritable(path: Path, error: OSError) -> GatewayError:
+    return ClockBroken(
+        "clock.unwritable",
+        "Check the disk, its free space and the owner of the data folder",
+        path=path,
+        errno=error.errno,
+    )
+
+
+def replace_durably(
+    path: Path, data: bytes, refusal: Callable[[Path, OSError], GatewayError]
+) -> None:
+    """Write beside, fsync, rename, fsync the folder; an OSError becomes `refusal`."""
+    new = path.with_name(f".{path.name}.new")
+    try:
+        with new.open("wb") as file:
+            os.fchmod(file.fileno(), 0o600)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise refusal(path, error) from error

@@ -1,0 +1,76 @@
+"""Log lines: `key=value` or JSON, each with an `action`, none with a secret.
+
+`redact` is the last processor before the words: whatever stands under a name that could hold a
+secret or a person is replaced, so that a careless call cannot leak. It is a net, not a licence.
+"""
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Final, Literal, TextIO
+
+import structlog
+
+REDACTED: Final = "[redacted]"
+SECRET_NAMES: Final = frozenset(
+    {"digits", "secret", "seed", "salt", "annex", "tracking", "identity", "password", "claim"}
+)
+"""Names, or parts of names between underscores, whose values never appear."""
+
+_PLAIN_CODE: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)+")
+"""What an error's `code` looks like; a pick-up code does not."""
+_PLAIN_KEY: Final = re.compile(r"[a-z][a-z0-9_.]*")
+VALUE_CHARACTERS_MAX: Final = 512
+
+Levels = Literal["debug", "info", "warning", "error"]
+
+
+def redact(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Replace what must not be seen, and shorten what is too long."""
+    for name, value in event.items():
+        parts = set(name.lower().split("_"))
+        if (
+            parts & SECRET_NAMES
+            or ("code" in parts and not _PLAIN_CODE.fullmatch(str(value)))
+            or ("key" in parts and not _PLAIN_KEY.fullmatch(str(value)))
+            or isinstance(value, bytes)
+        ):
+            event[name] = REDACTED
+        elif isinstance(value, str) and len(value) > VALUE_CHARACTERS_MAX:
+            event[name] = value[:VALUE_CHARACTERS_MAX]
+    return event
+
+
+def _name_action(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """The first argument of a log call is its `action`."""  # noqa: D401  # says what it is
+    event["action"] = event.pop("event")
+    return event
+
+
+def configure(form: Literal["text", "json"], level: Levels, stream: TextIO | None = None) -> None:
+    """Set up all log lines of this process, on stderr unless `stream` says where."""
+    render: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer(sort_keys=False)
+        if form == "json"
+        else structlog.processors.KeyValueRenderer(key_order=["time", "level", "action"])
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+            _name_action,
+            redact,
+            structlog.processors.format_exc_info,
+            render,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(stream or sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+def get(room: str) -> Any:
+    """Return the logger of a room; lines carry `room`."""
+    return structlog.get_logger(room=room)

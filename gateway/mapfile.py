@@ -1,0 +1,181 @@
+"""The bank's map as a TOML file for people: `site import FILE` and its exact inverse. Pure.
+
+    [boards.locks-1]
+    line = "bank"
+    profile = "waveshare-rtu-relay-8"
+    unit = 1
+
+    [[door]]
+    number = 1
+    size = "M"
+    lock = "locks-1:0"
+    switch = "inputs-1:0"
+    rail = "12v"
+
+Refused with `map.invalid`, the line and the reason: what the types, the profiles or another door
+object to. Channels count from 0.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from gateway import tomlfile
+from sync.facts import Size
+from sync.sitemap import BoardItem, DoorItem, Reach, Sense, SiteMap
+
+DOORS_MAX = 3084
+"""The longest short code is proved for so many (FORMATS.md 6)."""
+BOARDS_MAX = 256
+PULSE_MS_MAX = 1000
+"""Cap of every lock coil (HARDWARE.md 2.1, rule 1)."""
+
+_Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
+_Point = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}:(0|[1-9][0-9]{0,2})$")]
+_MaybePoint = Annotated[str, Meta(pattern=r"^([a-z0-9][a-z0-9_-]{0,31}:(0|[1-9][0-9]{0,2}))?$")]
+
+
+@dataclass(frozen=True, slots=True)
+class Channels:
+    """What a profile offers: numbers of outputs and inputs, and the unit numbers it can have."""
+
+    outputs: int
+    inputs: int
+    units: tuple[int, int]
+    max_on_ms: int = PULSE_MS_MAX
+
+
+Known = Callable[[str], Channels | None]
+"""Look a profile up; None when there is none of that name."""
+
+
+class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of all tables."""
+
+
+class _Board(_Table, frozen=True, kw_only=True):
+    line: _Name
+    profile: str
+    unit: Annotated[int, Meta(ge=1, le=255)]
+
+
+class _Door(_Table, frozen=True, kw_only=True):
+    number: Annotated[int, Meta(ge=1, le=9999)]
+    size: Size
+    lock: _Point
+    switch: _Point
+    rail: _Name
+    reach: Reach = "middle"
+    open_when: Sense = "inactive"
+    occupancy: _MaybePoint = ""
+    occupied_when: Sense = "active"
+    pulse_ms: Annotated[int, Meta(ge=10, le=PULSE_MS_MAX)] = 400
+
+
+class _Map(_Table, frozen=True, kw_only=True):
+    boards: dict[_Name, _Board]
+    door: tuple[_Door, ...]
+
+
+def parse(text: str, known: Known, file: str = "map") -> SiteMap:
+    """Return the map that `text` writes. Raises FileRefused (`map.invalid`)."""
+    read, lines = tomlfile.read(text, _Map, code="map.invalid", file=file)
+    for key, reason in _objections(read, known):
+        raise tomlfile.refusal("map.invalid", file, lines, key, reason)
+    boards = {
+        name: BoardItem(name=name, line=board.line, profile=board.profile, unit=board.unit)
+        for name, board in sorted(read.boards.items())
+    }
+    doors = {
+        door.number: DoorItem(**msgspec.structs.asdict(door))
+        for door in sorted(read.door, key=lambda door: door.number)
+    }
+    return SiteMap(boards=boards, doors=doors)
+
+
+def write(site: SiteMap) -> str:
+    """Return the TOML text of a map: `parse(write(site)) == site`. Defaults are left out."""
+    parts = []
+    for name in sorted(site.boards):
+        board = site.boards[name]
+        parts.append(
+            f"[boards.{name}]\nline = {_quoted(board.line)}\n"
+            f"profile = {_quoted(board.profile)}\nunit = {board.unit}\n"
+        )
+    for number in sorted(site.doors):
+        values = msgspec.to_builtins(site.doors[number])
+        body = "".join(
+            f"{key} = {value if isinstance(value, int) else _quoted(str(value))}\n"
+            for key, value in values.items()
+        )
+        parts.append(f"[[door]]\n{body}")
+    return "\n".join(parts)
+
+
+def _quoted(text: str) -> str:
+    """Write a basic string; names and points need no escapes, but a map may come from elsewhere."""
+    escaped = re.sub(r"[\\\"\x00-\x1f\x7f]", lambda found: f"\\u{ord(found[0]):04x}", text)
+    return f'"{escaped}"'
+
+
+def _objections(read: _Map, known: Known) -> Iterator[tuple[str, str]]:
+    """(key, reason), lazily: the first one is raised."""
+    if not read.boards or not read.door:
+        yield "", "a map has at least one board and one door"
+    if len(read.boards) > BOARDS_MAX or len(read.door) > DOORS_MAX:
+        yield "", f"more than {BOARDS_MAX} boards or {DOORS_MAX} doors: make two sites of it"
+    yield from _board_objections(read, known)
+    taken: dict[tuple[str, str], int] = {}
+    numbers: set[int] = set()
+    for place, door in enumerate(read.door):
+        key = f"door.{place}"
+        if door.number in numbers:
+            yield f"{key}.number", f"door {door.number} is there twice"
+        numbers.add(door.number)
+        yield from _door_objections(read, known, key, door, taken)
+
+
+def _board_objections(read: _Map, known: Known) -> Iterator[tuple[str, str]]:
+    places: dict[tuple[str, int], str] = {}
+    for name, board in read.boards.items():
+        channels = known(board.profile)
+        if channels is None:
+            yield f"boards.{name}.profile", f"there is no profile {board.profile[:64]!a}"
+            continue
+        low, high = channels.units
+        if not low <= board.unit <= high:
+            yield f"boards.{name}.unit", f"this board's unit numbers are {low} to {high}"
+        other = places.setdefault((board.line, board.unit), name)
+        if other != name:
+            yield (
+                f"boards.{name}.unit",
+                f"board {other} has unit {board.unit} on line {board.line} too",
+            )
+
+
+def _door_objections(
+    read: _Map, known: Known, key: str, door: _Door, taken: dict[tuple[str, str], int]
+) -> Iterator[tuple[str, str]]:
+    ends = (("lock", door.lock), ("switch", door.switch), ("occupancy", door.occupancy))
+    for name, point in ends:
+        if not point:
+            continue
+        board, _, channel = point.partition(":")
+        if board not in read.boards:
+            yield f"{key}.{name}", f"there is no board {board}"
+            continue
+        channels = known(read.boards[board].profile)
+        assert channels is not None  # the boards were looked at first
+        side = "outputs" if name == "lock" else "inputs"
+        count = getattr(channels, side)
+        if int(channel) >= count:
+            yield f"{key}.{name}", f"board {board} has {count} {side}; channels count from 0"
+        if name == "lock" and door.pulse_ms > channels.max_on_ms:
+            yield f"{key}.pulse_ms", f"board {board} allows {channels.max_on_ms} ms at most"
+        other = taken.setdefault((side, point), door.number)
+        if other != door.number or (name == "occupancy" and point == door.switch):
+            yield f"{key}.{name}", f"point {point} belongs to door {other} already"

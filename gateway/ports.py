@@ -1,0 +1,62 @@
+"""What this site needs of its boards, its log and its machine: small protocols, held structurally.
+
+`tests/contract` ships a double of each and runs the same tests against the double and the real one.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from sync.entry import Lane
+from sync.reader import Record
+
+
+class ReadingPort(Protocol):
+    """One look at a board: input and output bits by channel, true = active."""
+
+    @property
+    def inputs(self) -> tuple[bool, ...]:
+        """Input bits; empty for a board without inputs."""
+        ...
+
+    @property
+    def outputs(self) -> tuple[bool, ...]:
+        """Output bits; empty for a board without outputs."""
+        ...
+
+
+class BoardPort(Protocol):
+    """A controller board. Every call may raise `adapters.errors.AdapterError`.
+
+    The error's `doubt` says whether the board may have acted on it.
+    """
+
+    async def start(self) -> None:
+        """All lock coils off, read back; what the profile demands is checked."""
+
+    async def pulse(self, channel: int, ms: int, *, deadline: float) -> None:
+        """Pulse a coil once; return when it is over.
+
+        `deadline` is on the event loop's clock: after it nothing is sent.
+        """
+
+    async def read(self, *, urgent: bool = False) -> ReadingPort:
+        """Read inputs and outputs; `urgent` goes before idle polling of the same line."""
+        ...
+
+    async def all_off(self) -> None:
+        """All lock coils off, read back."""
+
+
+class StorePort(Protocol):
+    """The durable log, as the journal needs it."""
+
+    @property
+    def sizes(self) -> Mapping[Lane, int]:
+        """Durable size by lane."""
+        ...
+
+    async def append(self, records: Sequence[Record]) -> None:
+        """Return when the records are durable. Raises `sync.errors.StoreFailed`."""
+
+    async def close(self) -> None:
+        """Finish what is under way and close."""

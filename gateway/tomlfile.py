@@ -1,0 +1,90 @@
+"""TOML text to typed values, or a refusal that names the line, the key and the reason.
+
+Python's TOML reader keeps no line numbers, so keys are looked up again in the text. Where a file
+writes a key in an unusual way (a quoted key with a dot in it), the line of the table around it is
+named instead: the reason is exact in any case.
+"""
+
+import re
+import tomllib
+from typing import TypeVar
+
+import msgspec
+
+from gateway.errors import FileRefused
+
+T = TypeVar("T")
+
+CHARACTERS_MAX = 512 * 1024
+"""Four times the largest bank there is; a bound on what a bad file can cost."""
+
+_UNKNOWN = re.compile(r"unknown field `([^`]+)`")
+_HEADER = re.compile(r"\s*(\[\[?)\s*([A-Za-z0-9_.\"' -]+?)\s*\]")
+_KEY = re.compile(r"\s*[\"']?([A-Za-z0-9_.-]+)[\"']?\s*=")
+
+
+def read(text: str, kind: type[T], *, code: str, file: str) -> tuple[T, dict[str, int]]:
+    """Return the value of type `kind` that `text` writes, and the line of each dotted key.
+
+    Elements of arrays of tables are keyed by their place: `door.3.lock`. Raises FileRefused(code).
+    """
+    if len(text) > CHARACTERS_MAX:
+        raise refusal(code, file, {}, "", f"longer than {CHARACTERS_MAX} characters")
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"at line (\d+)", str(error))
+        line = int(found.group(1)) if found else text.count("\n") + 1
+        raise refusal(code, file, {"": line}, "", str(error)) from None
+    except (RecursionError, ValueError) as error:
+        # ValueError: a number of more digits than Python converts.
+        raise refusal(code, file, {}, "", ascii(error)[:120]) from None
+    lines = lines_of_keys(text)
+    try:
+        return msgspec.convert(raw, kind), lines
+    except msgspec.ValidationError as error:
+        reason, _, path = str(error).partition(" - at ")
+        key = re.sub(r"\[(\d+)\]", r".\1", path.strip("`").removeprefix("$")).strip(".")
+        key = key.replace("[...]", "")
+        unknown = _UNKNOWN.search(reason)
+        if unknown:
+            key = f"{key}.{unknown.group(1)}".strip(".")
+        raise refusal(code, file, lines, key, reason) from None
+    except RecursionError:
+        raise refusal(code, file, lines, "", "nested too deeply") from None
+
+
+def refusal(code: str, file: str, lines: dict[str, int], key: str, reason: str) -> FileRefused:
+    """Return the refusal of `key`, with the line of the key or of what is nearest around it."""
+    where = key
+    while where and where not in lines:
+        where = where.rpartition(".")[0]
+    return FileRefused(
+        code,
+        "Correct the file at this line",
+        file=file,
+        line=lines.get(where, 1),
+        key=key,
+        reason=reason,
+    )
+
+
+def lines_of_keys(text: str) -> dict[str, int]:
+    """Return the line on which each dotted key is first written."""
+    lines: dict[str, int] = {}
+    places: dict[str, int] = {}
+    table = ""
+    # TOML's lines end at 0A; str.splitlines would also break at U+2028 and lose count.
+    for number, line in enumerate(text.split("\n"), start=1):
+        header = _HEADER.match(line)
+        if header:
+            table = re.sub(r"[\"' ]", "", header.group(2))
+            if header.group(1) == "[[":
+                places[table] = places.get(table, -1) + 1
+                table = f"{table}.{places[table]}"
+            lines.setdefault(table, number)
+            continue
+        key = _KEY.match(line)
+        if key:
+            lines.setdefault(f"{table}.{key.group(1)}".strip("."), number)
+    return lines
