@@ -98,6 +98,7 @@ def test_consistency_is_refused_by_the_part_that_is_wrong() -> None:
         (5, old, 5, ROOT, [], "merkle.root"),
         (0, ROOT, 5, ROOT, [], "merkle.root"),
         (0, EMPTY_ROOT, 0, ROOT, [], "merkle.root"),
+        (0, ROOT, 0, ROOT, [], "merkle.root"),
         (6, old, 5, ROOT, proof, "merkle.size"),
         (-1, old, 5, ROOT, proof, "merkle.size"),
         (3, old, 5, ROOT, [], "merkle.proof_length"),

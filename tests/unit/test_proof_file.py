@@ -130,6 +130,13 @@ def test_each_wrong_part_is_named(old: str, new: str, code: str) -> None:
     assert caught.value.remedy
 
 
+def test_text_too_long_is_refused_before_it_is_read() -> None:
+    for text in ("x" * (PROOF_BYTES_MAX + 1), b"\xff" * (PROOF_BYTES_MAX + 1)):
+        with pytest.raises(TheirsInvalid) as caught:
+            Proof.parse(text)
+        assert code_of(caught) == "proof.size"
+
+
 def test_header_alone_has_no_index() -> None:
     for text in ("", "c2sp.org/tlog-proof@v1\n", "c2sp.org/tlog-proof@v1\nindex 7\n"):
         with pytest.raises(TheirsInvalid) as caught:
