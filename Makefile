@@ -11,7 +11,7 @@ PYTEST = $(BIN)/python -m pytest
 
 help:
 	@echo 'make demo     a whole locker site on this machine: boards, gateway, kiosk page, a short day'
-	@echo 'make test     set up, check, run the tests (about ten minutes on two cores)'
+	@echo 'make test     set up, check, run the tests (within 20 minutes on two cores)'
 	@echo 'make check    format, lint, strict types, floors'
 	@echo 'make format   put the code into its format'
 	@echo 'make cover    branch coverage of the pure rooms: 100 % or red'
