@@ -121,6 +121,7 @@ class Book:
     retired: deque[Retired] = field(default_factory=lambda: deque(maxlen=RETIRED_MAX))
     counters: dict[str, int] = field(default_factory=dict)
     couriers: dict[str, Courier] = field(default_factory=dict)
+    revoked: set[str] = field(default_factory=set)
     alarms: dict[str, Alarm] = field(default_factory=dict)
     guard_level_ms: int | None = None
     guard_witnessed_ms: int = 0
@@ -186,6 +187,7 @@ class Book:
             "retired": list(self.retired),
             "counters": self.counters,
             "couriers": [self.couriers[ref] for ref in sorted(self.couriers)],
+            "revoked": sorted(self.revoked),
             "alarms": [self.alarms[ref] for ref in sorted(self.alarms)],
             "guard": [self.guard_level_ms, self.guard_witnessed_ms, self.witnessed_ms],
             "last_at": self.last_at,
@@ -220,10 +222,14 @@ class Book:
                 self._configure(fact)
             case facts.GrantIssued(grant="courier"):
                 self.couriers[ref] = Courier(
-                    ref, fact.tenant, fact.label, fact.tag, fact.key_version
-                )
-            case facts.GrantRevoked() if fact.of in self.couriers:
-                self.couriers[fact.of].revoked = True
+                    ref, fact.tenant, fact.label, fact.tag, fact.key_version,
+                    revoked=ref in self.revoked,
+                )  # fmt: skip
+            case facts.GrantRevoked(of=str(grant)):
+                # Another lane: it may be folded before its grant, and holds all the same.
+                self.revoked.add(grant)
+                if grant in self.couriers:
+                    self.couriers[grant].revoked = True
             case facts.AlarmRaised():
                 self.alarms[ref] = Alarm(ref, fact.alarm, fact.door, fact.about)
             case facts.AlarmCleared():
