@@ -276,9 +276,8 @@ def lane_of(fact: Fact) -> Lane:
 
 
 def to_object(fact: Fact) -> dict[str, object]:
-    """Return the entry's keys that come from the fact, in builtin types."""
-    built = msgspec.to_builtins(fact)
-    assert isinstance(built, dict)
+    """Return the entry's keys that come from the fact, in the types that JSON has."""
+    built: dict[str, object] = msgspec.json.decode(msgspec.json.encode(fact))
     return built
 
 
