@@ -43,7 +43,7 @@ def redact(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMappin
 
 
 def _name_action(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """The first argument of a log call is its `action`."""  # noqa: D401  # says what it is
+    """The first argument of a log call is its `action`."""
     event["action"] = event.pop("event")
     return event
 
