@@ -160,7 +160,7 @@ TABLE: dict[Custody, dict[str, Custody | Literal["back"]]] = {
         "ended.doubt.empty": DOUBT,
         "ended.doubt.unknown": DOUBT,
         "closed.occupied": DOUBT,
-        "closed.empty": DOUBT,
+        "closed.empty": DOUBT,  # or `free`, where no parcel is on record: see `step`
         "closed.unknown": DOUBT,
         "forced": DOUBT,
         "doubted": DOUBT,
@@ -227,4 +227,6 @@ def step(state: Custody, event: str, *, before: Custody, parcel_on_record: bool)
         )
     if event == "checked.occupied" and parcel_on_record:
         return HELD
+    if state is DOUBT and event == "closed.empty" and not parcel_on_record:
+        return FREE  # nobody's parcel is missed, and the sensor says that nothing is there
     return before if after == BACK else after

@@ -103,4 +103,5 @@ def grace_over(state: State, opening: Opening) -> None:
             of=opening.of, door=opening.door, by=opening.by, basis="sensor"
         )
     state.write(fact)
+    state.clear_alarm("occupancy.changed", opening.door)
     doors.drop(state, opening)
