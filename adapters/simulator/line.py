@@ -109,9 +109,9 @@ class PtyLine:
 
     def start(self) -> None:
         """Make the pty and its link, and begin to answer."""
-        self._wake_r, self._wake_w = os.pipe()
         self._wanted = "plugged"
         self._plug()
+        self._wake_r, self._wake_w = os.pipe()
         self._thread = threading.Thread(target=self._run, name=f"line {self.name}", daemon=True)
         self._thread.start()
 
@@ -241,8 +241,12 @@ class PtyLine:
         self._path = os.ttyname(slave)
         os.close(slave)
         self.opened = False
-        if self._link is not None:
-            _make_link(self._link, self._path)
+        try:
+            if self._link is not None:
+                _make_link(self._link, self._path)
+        except OSError:
+            os.close(master)
+            raise
         self._master = master
 
     def _unplug(self) -> None:

@@ -56,11 +56,6 @@ class Sending:
     started: bool = False
 
     @property
-    def end(self) -> float:
-        """Return when its last byte is over."""
-        return self.start + len(self.data) * self.character
-
-    @property
     def due(self) -> float:
         """Return when the next piece has fully passed the wire."""
         return self.start + min(self.sent + self.chunk, len(self.data)) * self.character
@@ -108,6 +103,7 @@ class Wire:
         request.data += data
         for sending in self._sendings:
             if sending.started and not sending.echo:
+                request.spoilt = True
                 self._collide(sending)
         if self.echo:
             chunk = self._chunk(character)
@@ -149,6 +145,7 @@ class Wire:
                 self._collide(others[0], sending)
                 return []
             if self._request is not None and not sending.echo:
+                self._request.spoilt = True
                 self._collide(sending)
             return []
         piece = sending.data[sending.sent : sending.sent + sending.chunk]
@@ -167,8 +164,6 @@ class Wire:
         if other is not None:
             other.data = b""
             self._sendings.remove(other)
-        elif self._request is not None:
-            self._request.spoilt = True
 
     def _end_request(self, request: Request) -> None:
         self._request = None

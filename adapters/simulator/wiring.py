@@ -147,8 +147,8 @@ def _shape_refused(text: str, message: str) -> WiringRefused:
 
 def _line_of(text: str, table: str, index: int, key: str = "") -> int:
     """Return the 1-based line of a key in the n-th table of a kind, else of the table, else 1."""
-    heads = 0
-    at_table = 0
+    heads = at_table = 0
+    wanted = rf"\s*[\"']?{re.escape(key)}\b" if table else rf"\s*[\[\"']*{re.escape(key)}\b"
     for number, line in enumerate(text.splitlines(), 1):
         if re.match(rf"\s*\[\[?\s*{re.escape(table)}\s*\]\]?", line):
             heads += 1
@@ -156,7 +156,7 @@ def _line_of(text: str, table: str, index: int, key: str = "") -> int:
                 at_table = number
         elif line.lstrip().startswith("[") and at_table:
             break
-        if (at_table or not table) and key and re.match(rf"\s*[\"']?{re.escape(key)}\b", line):
+        if (at_table or not table) and key and re.match(wanted, line):
             return number
     return at_table or 1
 

@@ -1,0 +1,188 @@
+"""Pins the simulated RS485 line on a real pty: wire time, rates, unplugging, each line fault."""
+
+import contextlib
+import termios
+import time
+from pathlib import Path
+
+import pytest
+import serial
+
+from adapters.simulator import frames
+from adapters.simulator.faults import Station
+from adapters.simulator.line import PtyLine
+from adapters.simulator.models import make_board
+
+READ = frames.rtu(1, bytes.fromhex("0100000008"))
+REPLY = frames.rtu(1, bytes.fromhex("010100"))
+GAP_S = 0.006
+
+
+@contextlib.contextmanager
+def port(line, baud=9600, timeout=2.0):
+    with serial.Serial(line.path, baud, timeout=timeout) as opened:
+        yield opened
+
+
+def ask(opened, request=READ, size=6):
+    time.sleep(GAP_S)
+    opened.write(request)
+    return opened.read(size)
+
+
+def relay(unit=1, **how):
+    return make_board("waveshare-rtu-relay-8", unit, **how)
+
+
+@pytest.mark.parametrize("baud", [9600, 19200, 115200])
+def test_answer_takes_at_least_its_wire_time(baud):
+    with PtyLine([relay()], turnaround_ms=2) as line, port(line, baud) as opened:
+        ask(opened)
+        time.sleep(GAP_S)
+        began = time.perf_counter()
+        opened.write(READ)
+        assert opened.read(6) == REPLY
+        took = time.perf_counter() - began
+    gap = 0.00175 if baud > 19200 else 35 / baud
+    assert took >= 14 * 10 / baud + gap + 0.002 - 0.0005
+
+
+def test_two_boards_share_the_line_and_the_third_address_is_silent():
+    boards = [relay(1), make_board("waveshare-rtu-io-8ch", 2)]
+    with PtyLine(boards) as line, port(line, 115200, timeout=0.1) as opened:
+        assert ask(opened) == REPLY
+        assert ask(opened, frames.rtu(2, bytes.fromhex("0200000008")))[:2] == b"\x02\x02"
+        assert ask(opened, frames.rtu(3, bytes.fromhex("0100000008"))) == b""
+        assert line.counters.requests == 3
+        assert line.opened
+
+
+def test_board_at_another_rate_hears_nothing():
+    with PtyLine([relay()], baud=19200) as line:
+        with port(line, 9600, timeout=0.1) as opened:
+            assert ask(opened) == b""
+        with port(line, 19200) as opened:
+            assert ask(opened) == REPLY
+        assert line.counters.wrong_baud == 1
+
+
+def test_board_moved_to_another_rate_is_lost_at_the_old_one():
+    with PtyLine([relay()]) as line:
+        with port(line, 9600, timeout=0.1) as opened:
+            move = frames.rtu(1, bytes.fromhex("0620000005"))
+            assert ask(opened, move, 8) == move
+            assert ask(opened) == b""
+        with port(line, 115200) as opened:
+            assert ask(opened) == REPLY
+
+
+def test_back_to_back_request_is_lost_on_strict_boards():
+    with PtyLine([relay()]) as line, port(line, 9600, timeout=0.2) as opened:
+        opened.write(READ + READ)
+        assert opened.read(6) == b""
+        assert line.counters.garbled == 1
+
+
+def test_two_boards_with_one_address_collide():
+    with PtyLine([relay(), relay()]) as line, port(line, 19200, timeout=0.2) as opened:
+        got = ask(opened)
+        assert got
+        assert frames.open_rtu(got) is None
+        assert line.counters.collisions == 1
+
+
+def test_late_reply_arrives_as_the_answer_to_the_next_question():
+    station = Station(relay())
+    station.inject("late", 0, value=120, count=1)
+    with PtyLine([station]) as line, port(line, 115200, timeout=0.05) as opened:
+        assert ask(opened) == b""
+        opened.write(frames.rtu(9, bytes.fromhex("0380000001")))
+        opened.timeout = 1.0
+        assert opened.read(6) == REPLY
+
+
+@pytest.mark.parametrize("fault", ["corrupt", "truncated", "lossy", "mute", "deaf"])
+def test_damaged_or_missing_reply(fault):
+    station = Station(relay())
+    station.inject(fault, 0, value=1000, count=1)
+    with PtyLine([station]) as line, port(line, 115200, timeout=0.1) as opened:
+        assert frames.open_rtu(ask(opened)) is None
+        assert ask(opened) == REPLY
+
+
+def test_echo_gives_back_what_is_sent():
+    with PtyLine([relay()]) as line, port(line, 19200) as opened:
+        line.set_fault("echo")
+        assert ask(opened, size=14) == READ + REPLY
+        line.set_fault("echo", on=False)
+        assert ask(opened) == REPLY
+
+
+def test_swapped_wires_understand_nothing():
+    with PtyLine([relay()]) as line, port(line, 115200, timeout=0.1) as opened:
+        line.set_fault("swapped")
+        assert ask(opened) == b""
+        with pytest.raises(KeyError):
+            line.set_fault("nonsense")
+
+
+def test_stale_port_works_again_after_reopening():
+    with PtyLine([relay()]) as line:
+        with port(line, 115200, timeout=0.1) as opened:
+            assert ask(opened) == REPLY
+            line.set_fault("stale")
+            assert ask(opened) == b""
+        deadline = time.monotonic() + 5
+        while line.opened and time.monotonic() < deadline:
+            time.sleep(0.005)
+        with port(line, 115200) as opened:
+            assert ask(opened) == REPLY
+
+
+def test_unplugged_port_vanishes_and_returns_under_its_link(tmp_path):
+    link = tmp_path / "tty"
+    with PtyLine([relay()], link=link) as line:
+        with port(line, 19200) as opened:
+            assert ask(opened) == REPLY
+            line.unplug()
+            line.unplug()
+            assert not link.is_symlink()
+            assert not line.plugged
+            with pytest.raises((OSError, termios.error)):
+                ask(opened)
+        line.replug()
+        with port(line, 19200) as opened:
+            assert ask(opened) == REPLY
+    assert not link.is_symlink()
+    assert not line.plugged
+
+
+def test_foreign_file_is_never_replaced_by_the_link(tmp_path):
+    link = tmp_path / "tty"
+    link.write_text("mine")
+    with pytest.raises(FileExistsError):
+        PtyLine([], link=link).start()
+    assert link.read_text() == "mine"
+    stale = tmp_path / "old"
+    stale.symlink_to("/nowhere")
+    with PtyLine([relay()], link=stale) as line, port(line, 115200) as opened:
+        assert ask(opened) == REPLY
+
+
+def test_reader_that_does_not_read_costs_nothing():
+    with PtyLine([relay()]) as line, port(line, 115200) as opened:
+        for _ in range(20):
+            opened.write(READ)
+            time.sleep(0.005)
+        line.unplug()
+        line.replug()
+    assert line.counters.requests >= 1
+
+
+def test_stopping_twice_is_harmless():
+    line = PtyLine([relay()])
+    line.stop()
+    line.start()
+    assert Path(line.path).exists()
+    line.stop()
+    line.stop()

@@ -1,0 +1,156 @@
+"""Pins each fault between a board and the wire, and inside a board, by its name."""
+
+import pytest
+
+from adapters.simulator import frames
+from adapters.simulator.faults import BOARD_FAULTS, Damage, Station, UnknownFault
+from adapters.simulator.models import make_board
+
+READ = bytes.fromhex("0100000008")
+ON = bytes.fromhex("050000FF00")
+PULSE_0 = bytes.fromhex("0502000000")
+
+
+def relay(fault=None, **how):
+    station = Station(make_board("waveshare-rtu-relay-8"))
+    if fault:
+        station.inject(fault, 0, **how)
+    return station
+
+
+def test_healthy_board_answers_at_once_and_whole():
+    station = relay()
+    answer = station.answer(1, READ, 0)
+    assert (answer.unit, answer.pdu.hex(), answer.after_ms) == (1, "010100", 0)
+    assert answer.damage is Damage.NONE
+    assert station.answer(2, READ, 0) is None
+    assert (station.requests, station.replies) == (1, 1)
+
+
+def test_deaf_board_does_nothing_and_mute_board_acts():
+    deaf, mute = relay("deaf"), relay("mute")
+    assert deaf.answer(1, ON, 0) is None
+    assert mute.answer(1, ON, 0) is None
+    assert not deaf.board.outputs(0)[0]
+    assert mute.board.outputs(0)[0]
+
+
+def test_late_and_slow_add_up():
+    station = relay("late", value=600)
+    station.inject("slow", 0)
+    assert station.answer(1, READ, 0).after_ms == 640
+
+
+@pytest.mark.parametrize(("value", "lost"), [(300, 3), (1000, 10), (0, 0)])
+def test_lossy_loses_exactly_its_share_and_the_board_acted(value, lost):
+    station = relay("lossy", value=value)
+    assert sum(station.answer(1, ON, 0) is None for _ in range(10)) == lost
+    assert station.board.outputs(0)[0]
+
+
+@pytest.mark.parametrize("fault", ["corrupt", "truncated"])
+def test_damaged_reply_never_passes_the_crc(fault):
+    answer = relay(fault).answer(1, READ, 0)
+    frame = frames.rtu(answer.unit, answer.pdu)
+    assert frames.open_rtu(frame) is not None
+    assert frames.open_rtu(answer.damage.apply(frame)) is None
+    assert Damage.NONE.apply(frame) == frame
+
+
+@pytest.mark.parametrize("code", [1, 2, 3, 6])
+def test_exception_answers_so_and_does_nothing(code):
+    station = relay("exception", value=code)
+    assert station.answer(1, ON, 0).pdu == bytes((0x85, code))
+    assert not station.board.outputs(0)[0]
+    assert station.answer(0, ON, 0) is None, "a broadcast has no reply"
+    station.board.power_off(0)
+    assert station.answer(1, ON, 0) is None
+
+
+def test_count_bounds_a_fault():
+    station = relay("deaf", count=2)
+    answers = [station.answer(1, READ, 0) for _ in range(3)]
+    assert [answer is None for answer in answers] == [True, True, False]
+    assert station.active == {}
+
+
+def test_linkage_lets_an_input_close_the_relay():
+    station = Station(make_board("waveshare-rtu-io-8ch"))
+    station.inject("linkage", 0)
+    station.board.set_input(3, True, 1)
+    assert station.board.outputs(1)[3]
+    station.clear("linkage", 2)
+    station.board.set_input(3, False, 3)
+    assert station.board.outputs(3)[3], "normal mode: the output stays as it was left"
+
+
+def test_watchdog_trips_into_the_safe_state():
+    station = Station(make_board("wirenboard-wb-mr6c-v3"))
+    station.answer(1, ON, 0)
+    station.inject("watchdog", 10)
+    assert not any(station.board.outputs(10))
+    assert station.board.safe_mode
+    station.clear("watchdog", 11)
+
+
+def test_old_firmware_is_silent():
+    station = relay("firmware_v1")
+    assert station.answer(1, READ, 0) is None
+    station.clear("firmware_v1", 1)
+    assert station.answer(1, READ, 1) is not None
+
+
+def test_flash_of_zero_is_nothing_or_as_a_fault_for_ever():
+    station = relay()
+    station.answer(1, PULSE_0, 0)
+    assert not station.board.outputs(0)[0]
+    station.inject("flash_zero", 0)
+    station.answer(1, PULSE_0, 0)
+    assert station.board.outputs(10**6)[0]
+
+
+def test_welded_relay_reads_on_and_stays_on():
+    station = relay("welded", value=2)
+    assert station.board.outputs(0)[2]
+    assert station.answer(1, READ, 0).pdu[2] == 0b100
+    station.answer(1, bytes.fromhex("0500FF0000"), 0)
+    assert station.board.outputs(0)[2]
+    station.clear("welded", 1)
+    assert not station.board.outputs(1)[2]
+
+
+def test_open_contact_says_on_and_is_off():
+    station = relay("contact_open")
+    station.answer(1, ON, 0)
+    assert station.answer(1, READ, 0).pdu[2] == 1
+    assert not station.board.outputs(0)[0]
+    station.clear("contact_open", 1)
+    assert station.board.outputs(1)[0]
+
+
+def test_broken_and_mislabelled_climate_sensor():
+    station = Station(make_board("xy-md02"))
+    station.inject("sensor_broken", 0)
+    read = bytes.fromhex("0400010002")
+    assert station.answer(1, read, 0).pdu.hex() == "0404ffffffff"
+    station.clear("sensor_broken", 0)
+    station.inject("clone_scale", 0)
+    assert int.from_bytes(station.answer(1, read, 0).pdu[2:4], "big") == 2150
+
+
+@pytest.mark.parametrize("fault", ["nonsense", "linkage", "watchdog", "sensor_broken"])
+def test_fault_that_does_not_fit_is_refused(fault):
+    with pytest.raises(UnknownFault):
+        relay(fault)
+
+
+def test_fault_of_a_channel_that_is_not_there_is_refused():
+    with pytest.raises(UnknownFault):
+        relay("welded", value=8)
+
+
+def test_clearing_what_is_not_on_changes_nothing():
+    station = relay()
+    for fault in BOARD_FAULTS:
+        station.clear(fault, 0)
+    assert station.answer(1, READ, 0) is not None
