@@ -58,10 +58,15 @@ ENDINGS = {"full": "log.full"}
 
 
 class Engine:
-    """The decisions of one site. `state.book` is the book; the rest of `state` is volatile."""
+    """The decisions of one site. `book` is what is on record; the rest of `state` is volatile."""
 
     def __init__(self, book: Book, settings: Settings, now: Now) -> None:
         self.state = State(book, settings, now)
+
+    @property
+    def book(self) -> Book:
+        """Return the book: what is written, durable or about to be."""
+        return self.state.book
 
     def begin(self) -> list[Output]:
         """Return the outputs of a start: every kiosk goes home, timers are set."""
