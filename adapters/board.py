@@ -168,10 +168,14 @@ class Board:
         await self._write_all_off()
         await self._prove_all_off()
 
-    async def close(self) -> None:
-        """Let running pulses end, then switch everything off as far as the line allows."""
+    async def settle(self) -> None:
+        """Wait until no pulse is running and nothing is being switched off any more."""
         while self._tasks:
             await asyncio.wait(self._tasks)
+
+    async def close(self) -> None:
+        """Let running pulses end, then switch everything off as far as the line allows."""
+        await self.settle()
         with contextlib.suppress(AdapterError):  # a board that is gone cannot be told anything
             await self.all_off()
 

@@ -152,6 +152,8 @@ class Frames:
 
     def _judge_tcp(self, raw: bytes, unit: int, request: Request, number: int) -> Judgement:
         while raw:
+            if any(raw[2:4]):
+                return Judgement(Verdict.GARBAGE)  # no Modbus: the protocol number is not 0
             used, (device, transaction, pdu) = self._used(raw), self._decoded(raw)
             if not used:
                 break

@@ -261,7 +261,9 @@ class Owner:
                 if not rested:
                     raise Nonsense("bus.babble", line=self.spec.name)
                 if self.echo is None:
-                    self._find_echo(wire, turn)
+                    self._find_echo(wire, turn.unit)
+                    self._put_back(turn)
+                    continue
                 values = self._exchange(wire, turn)
             except BusError as error:
                 _settle(turn.job, error)
@@ -342,18 +344,18 @@ class Owner:
         wire.send(frame, limit_ms)
         self.pace.occupied_until(now_us() + len(frame) * wire.character_us)
 
-    def _find_echo(self, wire: Wire, turn: Turn[_Job]) -> None:
+    def _find_echo(self, wire: Wire, unit: int) -> None:
         """Learn by a harmless read whether the adapter repeats what we send.
 
         Must come before the first write: the good answer to a write looks like its echo, so an
         echo would confirm a command to a board that is not there. No answer to this read starts
         as the read itself does: its third byte is a length, which is never 0.
         """
-        probe, _ = self._codec.encode(turn.unit, Read(1, 0, 1))
+        probe, _ = self._codec.encode(unit, Read(1, 0, 1))
         self._send(wire, probe, 1000)
         raw = b""
         # Long enough for the echo, and for the answer of a board behind it.
-        limit_us = self.pace.free_us + self.pace.timeout_us(turn.unit, Priority.POLL)
+        limit_us = self.pace.free_us + self.pace.timeout_us(unit, Priority.POLL)
         while (data := wire.receive(limit_us - now_us())) != b"":
             self._heard(data)
             raw += data
@@ -362,11 +364,14 @@ class Owner:
                 limit_us = min(limit_us, now_us() + 4 * wire.character_us + 5_000)
         self.echo = raw.startswith(probe)
         if not raw.removeprefix(probe):
-            # This unit's answer may still come, and must not be taken for that of `turn`.
-            self.pace.unsure(turn.unit, now_us())
-            time.sleep(max(0, self.pace.unit(turn.unit).quiet_until_us - now_us()) / 1_000_000)
-        if not self._wait_for_silence(wire):
-            raise Nonsense("bus.babble", line=self.spec.name)
+            self.pace.unsure(unit, now_us())  # its answer may still come
+
+    def _put_back(self, turn: Turn[_Job]) -> None:
+        with self._lock:
+            taken = self._queue.add(turn)
+        if not taken:
+            self.counters.overloaded += 1
+            _settle(turn.job, Overloaded(line=self.spec.name))
 
     def _exchange(self, wire: Wire, turn: Turn[_Job]) -> tuple[int, ...]:
         """One request, one answer, compared; or a `BusError`."""

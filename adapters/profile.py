@@ -17,7 +17,7 @@ from adapters.errors import ProfileInvalid
 Word = Annotated[int, Meta(ge=0, le=0xFFFF)]
 Unit = Annotated[int, Meta(ge=1, le=255)]
 Framing = Literal["rtu", "rtu_over_tcp", "tcp"]
-Grade = Annotated[str, Meta(pattern=r"^(A|B|C|M|=)(: .+)?$")]
+_GRADE: Final = re.compile(r"(A|B|C|M|=)(\W.*)?")  # the grades of the hardware notes
 
 _ADDRESSES: Final = 0x10000
 FILE_CHARS_MAX: Final = 64 * 1024  # far above any board; a bound on what a bad file can cost
@@ -133,7 +133,7 @@ class Profile(_Struct, frozen=True, kw_only=True):
     level: Literal["datasheet", "simulated", "bench", "field"]
     link: Link
     timing: Timing
-    evidence: dict[str, Grade]
+    evidence: dict[str, str]
     outputs: Points | None = None
     inputs: Points | None = None
     actions: Actions | None = None
@@ -197,7 +197,7 @@ def _invalid(source: str, line: int, reason: str, where: str = "") -> ProfileInv
 
 def _normal_path(path: str) -> str:
     """`$.forbidden[2].value` -> `forbidden.2.value`."""
-    return re.sub(r"\[(\d+)\]", r".\1", path.removeprefix("$")).strip(".")
+    return re.sub(r"\[(\d+)\]", r".\1", path.removeprefix("$").removesuffix("[...]")).strip(".")
 
 
 def _lines_of_keys(text: str) -> dict[str, int]:
@@ -308,5 +308,8 @@ def _evidence_objections(profile: Profile) -> Iterator[tuple[str, str]]:
         facts.add("forbidden")
     for missing in sorted(facts - profile.evidence.keys()):
         yield "evidence", f"no grade for {missing}"
+    for name, grade in profile.evidence.items():
+        if not _GRADE.fullmatch(grade):
+            yield f"evidence.{name}", "a grade is A, B, C, M or =, then what it rests on"
     for stray in sorted(profile.evidence.keys() - facts):
         yield f"evidence.{stray}", f"grade for {stray}, which is not a fact of this file"

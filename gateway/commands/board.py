@@ -143,7 +143,11 @@ def _run(target: Target, work: Callable[[Board], Awaitable[T]]) -> T:
         try:
             if not await line.open():
                 raise LinkDown(line=target.spec.name, reason=line.down_reason)
-            return await work(Board(line, target.profile, target.unit))
+            board = Board(line, target.profile, target.unit)
+            try:
+                return await work(board)
+            finally:
+                await board.settle()  # interrupted in a pulse: its coil goes off first
         finally:
             await line.close()
 

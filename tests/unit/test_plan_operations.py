@@ -1,0 +1,165 @@
+"""Pins what "pulse 7" becomes on the wire for each profile, and which writes are possible."""
+
+import pytest
+
+from adapters import plan
+from adapters.errors import CapExceeded, NoSuchChannel
+from adapters.profile import Points
+from adapters.profiles import load, names
+from adapters.reading import Read, Request, Write, answer_pdu_bytes, request_pdu_bytes
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "stop"),
+    [
+        ("waveshare-rtu-relay-8", [Write(5, 0x0203, (4,))], []),
+        ("waveshare-rtu-io-8ch", [Write(5, 0x0203, (4,))], []),
+        ("eletechsup-r421", [Write(6, 4, (0x0601,))], [Write(6, 4, (0x0200,))]),
+        ("moxa-e1211", [Write(5, 3, (0xFF00,))], [Write(5, 3, (0,))]),
+        ("wirenboard-wb-mr6c-v3", [Write(6, 1787, (4,)), Write(5, 3, (0xFF00,))], []),
+    ],
+)
+def test_pulse_3_for_400_ms(name: str, start: list[Write], stop: list[Write]) -> None:
+    planned = plan.pulse(load(name), 3, 400)
+    assert planned == plan.PulsePlan(tuple(start), 400, tuple(stop))
+
+
+def test_a_pulse_is_rounded_up_to_the_step_of_the_board() -> None:
+    assert plan.pulse(load("waveshare-rtu-relay-8"), 0, 301).on_ms == 400
+    assert plan.pulse(load("eletechsup-r421"), 0, 301).on_ms == 301
+
+
+@pytest.mark.parametrize("ms", [-1, 0, 1001, 60_000])
+def test_the_cap_wins_whatever_is_asked(ms: int) -> None:
+    for name in names():
+        if load(name).outputs:
+            with pytest.raises(CapExceeded) as caught:
+                plan.pulse(load(name), 0, ms)
+            assert caught.value.evidence["asked_ms"] == ms
+
+
+@pytest.mark.parametrize("channel", [-1, 8, 1000])
+def test_a_channel_that_is_not_there_is_refused(channel: int) -> None:
+    board = load("waveshare-rtu-relay-8")
+    for call in (plan.off, plan.read_output):
+        with pytest.raises(NoSuchChannel):
+            call(board, channel)
+    with pytest.raises(NoSuchChannel):
+        plan.pulse(board, channel, 400)
+    with pytest.raises(NoSuchChannel):
+        plan.off(load("moxa-e1210"), 0)
+
+
+def test_all_off_is_one_write_where_the_board_has_one() -> None:
+    assert plan.all_off(load("waveshare-rtu-relay-32")) == (Write(5, 0x00FF, (0,)),)
+    assert plan.all_off(load("eletechsup-r421")) == (Write(6, 0, (0x0800,)),)
+    assert plan.all_off(load("moxa-e1214")) == tuple(Write(5, c, (0,)) for c in range(6))
+    assert plan.all_off(load("moxa-e1210")) == ()
+
+
+def test_reads_are_few_and_touch_nothing_in_between() -> None:
+    assert plan.reads(None) == ()
+    assert plan.reads(load("waveshare-rtu-relay-32").outputs) == (Read(1, 0, 32),)
+    assert plan.reads(load("wirenboard-wb-mr6c-v3").inputs) == (Read(2, 0, 6), Read(2, 7, 1))
+    assert len(plan.reads(load("eletechsup-r421").outputs)) == 8
+    assert plan.read_output(load("wirenboard-wb-mr6c-v3"), 2) == Read(2, 98, 1)
+
+
+def test_states_follow_the_channels_and_the_sense() -> None:
+    points = Points(area="input", addresses=(7, 3), sense="low")
+    asked = plan.reads(points)
+    assert asked == (Read(4, 3, 1), Read(4, 7, 1))
+    assert plan.states(points, asked, [(0,), (1,)]) == (False, True)
+    assert plan.states(None, (), []) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("waveshare-rtu-relay-8", Write(5, 0x0400, (7,))),  # flash-off ends on
+        ("waveshare-rtu-relay-32", Write(5, 0x041F, (1,))),
+        ("waveshare-rtu-relay-8", Write(5, 0x00FF, (0xFF00,))),  # all on
+        ("waveshare-rtu-relay-8", Write(5, 0x0000, (0x5500,))),  # flip
+        ("waveshare-rtu-relay-8", Write(5, 0x00FF, (0x5500,))),
+        ("waveshare-rtu-relay-8", Write(5, 0x0100, (0xFF00,))),  # toggle of newer firmware
+        ("waveshare-rtu-relay-8", Write(15, 0x0000, (1,) * 8)),  # eight on at once
+        ("waveshare-rtu-relay-8", Write(15, 0x0000, (0, 0, 1))),
+        ("waveshare-rtu-io-8ch", Write(5, 3, (0xFF00,))),  # on without an end
+        ("eletechsup-r421", Write(6, 0, (0x0700,))),
+        ("eletechsup-r421", Write(6, 1, (0x0100,))),
+        ("eletechsup-r421", Write(16, 1, (0x0300, 0x0200))),
+        ("moxa-e1214", Write(5, 16, (0xFF00,))),
+        ("moxa-e1211", Write(15, 0, (1,) * 16)),
+        ("wirenboard-wb-mr6c-v3", Write(5, 108, (0xFF00,))),
+    ],
+)
+def test_named_dangers_are_forbidden_by_rule(name: str, write: Write) -> None:
+    profile = load(name)
+    rule = plan.forbidden_by(profile, write)
+    assert rule is not None
+    assert plan.refusal(profile, plan.allowed_writes(profile), write) == rule.reason
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        Write(5, 0x0208, (4,)),  # the ninth relay of eight
+        Write(5, 0x0200, (11,)),  # 1.1 s
+        Write(5, 0x0200, (0,)),  # flash of no length
+        Write(6, 0x4000, (2,)),  # another unit number
+        Write(16, 0x0200, (4,)),
+    ],
+)
+def test_what_no_action_writes_is_refused_too(write: Write) -> None:
+    profile = load("waveshare-rtu-relay-8")
+    assert plan.forbidden_by(profile, write) is None
+    reason = plan.refusal(profile, plan.allowed_writes(profile), write)
+    assert reason == "no action of the profile writes this"
+
+
+def test_a_write_of_an_action_is_allowed() -> None:
+    profile = load("waveshare-rtu-relay-8")
+    assert plan.refusal(profile, plan.allowed_writes(profile), Write(5, 0x0207, (10,))) is None
+
+
+@pytest.mark.parametrize("name", names())
+def test_no_profile_forbids_its_own_actions(name: str) -> None:
+    profile = load(name)
+    assert plan.allowed_writes(profile) == frozenset(plan._writes(profile))
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments"),
+    [
+        (Read, (5, 0, 1)),
+        (Read, (1, 0, 0)),
+        (Read, (1, 0, 2001)),
+        (Read, (3, 0, 126)),
+        (Read, (3, 65535, 2)),
+        (Read, (3, -1, 1)),
+        (Write, (3, 0, (1,))),
+        (Write, (5, 0, ())),
+        (Write, (5, 0, (1, 2))),
+        (Write, (6, 0, (0x10000,))),
+        (Write, (6, 0, (-1,))),
+        (Write, (15, 0, (2,))),
+    ],
+)
+def test_requests_that_cannot_be_sent_cannot_be_made(
+    kind: type[Request], arguments: tuple[int, int, int]
+) -> None:
+    with pytest.raises(ValueError, match=r"must|does not"):
+        kind(*arguments)  # type: ignore[arg-type]  # wrong on purpose
+
+
+def test_lengths_of_requests_and_answers() -> None:
+    lengths: dict[Request, tuple[int, int]] = {
+        Read(1, 0, 9): (5, 4),
+        Read(3, 0, 2): (5, 6),
+        Write(5, 0, (1,)): (5, 5),
+        Write(15, 0, (1,) * 9): (8, 5),
+        Write(16, 0, (1, 2)): (10, 5),
+    }
+    for request, (asks, answers) in lengths.items():
+        assert request_pdu_bytes(request) == asks
+        assert answer_pdu_bytes(request) == answers

@@ -1,0 +1,220 @@
+"""Pins the loader of profiles: what it refuses, with which line and reason; what doctor says."""
+
+import pytest
+
+from adapters.errors import AdapterError, ProfileInvalid
+from adapters.profile import FILE_CHARS_MAX, parse
+from adapters.profiles import load, names
+
+GOOD = """\
+profile = "test-board"
+revision = 1
+title = "Test"
+level = "bench"
+
+[link]
+framings = ["rtu"]
+
+[timing]
+response_timeout_ms = 100
+probe_timeout_ms = 50
+
+[caps]
+max_on_ms = 1000
+min_off_ms = 2000
+survive_kill = true
+
+[outputs]
+area = "coil"
+count = 2
+
+[inputs]
+area = "discrete"
+addresses = [0, 2]
+sense = "low"
+
+[actions]
+way = "board"
+
+[actions.pulse]
+function = 5
+base = 0x0200
+unit_ms = 100
+
+[actions.off]
+function = 5
+base = 0
+fixed = 0
+
+[[forbidden]]
+reason = "no"
+functions = [5]
+value = 0x5500
+
+[[settings]]
+name = "mode"
+reason = "because"
+base = 4096
+value = 0
+
+[[facts]]
+name = "version"
+function = 3
+address = 1
+
+[evidence]
+link = "A"
+timing = "M: guess"
+caps = "="
+outputs = "A"
+inputs = "B"
+forbidden = "B"
+"actions.pulse" = "B"
+"actions.off" = "B"
+"settings.mode" = "B"
+"facts.version" = "A: W1"
+"""
+
+
+def refused(text: str) -> dict[str, object]:
+    with pytest.raises(ProfileInvalid) as caught:
+        parse(text, "x.toml")
+    assert caught.value.code == "profile.invalid"
+    assert caught.value.remedy in str(caught.value)
+    assert caught.value.evidence["file"] == "x.toml"
+    return caught.value.evidence
+
+
+def line_of(text: str, start: str) -> int:
+    return next(n for n, line in enumerate(text.splitlines(), 1) if line.startswith(start))
+
+
+def test_a_good_profile_is_taken() -> None:
+    profile = parse(GOOD)
+    assert profile.outputs is not None
+    assert profile.outputs.at() == (0, 1)
+    assert profile.inputs is not None
+    assert profile.inputs.at() == (0, 2)
+    assert profile.caps_survive_kill
+    assert profile.doctor() == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "reason"),
+    [
+        ('level = "bench"', 'level = "hearsay"', 'level = "hearsay"', "Invalid enum"),
+        ('title = "Test"', "title = 7", "title = 7", "Expected `str`"),
+        ("revision = 1\n", "", 'profile = "test-board"', "missing required field"),
+        ("[timing]", "[timing]\nhurry = 1", "hurry = 1", "unknown field `hurry`"),
+        ('level = "bench"', 'level = "bench"\nhurry = 1', "hurry = 1", "unknown field `hurry`"),
+        ("max_on_ms = 1000", "max_on_ms = 60000", "max_on_ms = 60000", "<= 1000"),
+        ("min_off_ms = 2000", "min_off_ms = 10", "min_off_ms = 10", ">= 2000"),
+        ("functions = [5]", "functions = [3]", "functions = [3]", "Invalid enum"),
+        ('link = "A"', "link = 1", "[evidence]", "Expected `str`"),
+        ("base = 0x0200", "base = -1", "base = -1", ">= 0"),
+    ],
+)
+def test_wrong_types_and_unknown_keys_name_their_line(
+    old: str, new: str, line: str, reason: str
+) -> None:
+    text = GOOD.replace(old, new, 1)
+    evidence = refused(text)
+    assert evidence["line"] == line_of(text, line)
+    assert reason in str(evidence["reason"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "reason"),
+    [
+        ('framings = ["rtu"]', 'framings = ["rtu"]\nunit = 250', "unit = 250", "not inside"),
+        ("addresses = [0, 2]", "", "[inputs]", "either base and count, or addresses"),
+        ("addresses = [0, 2]", "addresses = [2, 2]", "addresses = [2", "twice"),
+        ("count = 2", "count = 2\nbase = 65535", "base = 65535", "beyond"),
+        ("base = 0x0200", "base = 65535", "base = 65535", "beyond"),
+        ("unit_ms = 100", "", "[actions.pulse]", "either fixed or unit_ms"),
+        ("fixed = 0\n", "unit_ms = 5\n", "[actions.off]", "needs a fixed value"),
+        ("unit_ms = 100", "fixed = 7", "way =", "exactly one of prepare and pulse"),
+        ('way = "board"', 'way = "software"', "way =", "needs an on"),
+        ("survive_kill = true", "survive_kill = false", "survive_kill", "contradicts"),
+        ("value = 0x5500", "", "[[forbidden]]", "needs addresses, a value, or both"),
+        ("value = 0x5500", "addresses = [9, 1]", "addresses = [9", "above the last"),
+        ('"facts.version" = "A: W1"\n', "", "[evidence]", "no grade for facts.version"),
+        ('link = "A"', 'link = "sure"', 'link = "sure"', "a grade is A"),
+        ('link = "A"', 'link = "A"\nluck = "C"', "luck", "not a fact of this file"),
+    ],
+)
+def test_what_makes_no_sense_names_its_line(old: str, new: str, line: str, reason: str) -> None:
+    text = GOOD.replace(old, new, 1)
+    evidence = refused(text)
+    assert reason in str(evidence["reason"])
+    assert evidence["line"] == line_of(text, line)
+
+
+def without(text: str, *headers: str) -> str:
+    """The file without these tables."""
+    blocks = text.split("\n\n")
+    return "\n\n".join(b for b in blocks if not b.startswith(headers))
+
+
+def test_way_board_refuses_a_pulse_that_is_not_there() -> None:
+    text = without(GOOD, "[actions.pulse]").replace('"actions.pulse" = "B"\n', "")
+    assert "needs a pulse" in str(refused(text)["reason"])
+
+
+def test_outputs_and_actions_need_each_other() -> None:
+    assert "actions without outputs" in str(refused(without(GOOD, "[outputs]"))["reason"])
+    assert "need [actions]" in str(refused(without(GOOD, "[actions"))["reason"])
+
+
+def test_a_board_without_outputs_needs_no_caps() -> None:
+    text = without(GOOD, "[outputs]", "[actions", "[caps]", "[[forbidden]]")
+    for key in ("caps", "outputs", "forbidden", '"actions.pulse"', '"actions.off"'):
+        text = "\n".join(x for x in text.splitlines() if not x.startswith(f"{key} ="))
+    assert parse(text).caps_survive_kill
+
+
+def test_broken_toml_names_its_line() -> None:
+    assert refused('profile = "a"\nrevision = = 1\n')["line"] == 2
+    assert refused('profile = "a"\nrevision = 1\ntitle = "never closed')["line"] == 3
+    assert refused('profile = "a"\nprofile = "b"\n')["line"] == 2
+
+
+def test_a_file_without_the_key_points_at_its_start() -> None:
+    assert refused("")["line"] == 1
+
+
+def test_huge_and_deep_files_are_refused_at_once() -> None:
+    assert "longer than" in str(refused("#" * (FILE_CHARS_MAX + 1))["reason"])
+    assert "nested" in str(refused("a = " + "[" * 20000)["reason"])
+
+
+def test_every_shipped_profile_loads_and_is_named_as_its_file() -> None:
+    assert set(names()) >= {
+        "waveshare-rtu-relay-8",
+        "waveshare-rtu-relay-16",
+        "waveshare-rtu-relay-32",
+        "waveshare-rtu-io-8ch",
+        "eletechsup-r421",
+        "moxa-e1210",
+        "moxa-e1211",
+        "moxa-e1214",
+        "wirenboard-wb-mr6c-v3",
+    }
+    for name in names():
+        assert load(name).profile == name
+
+
+def test_doctor_warns_of_boards_that_leave_a_coil_on_when_we_are_killed() -> None:
+    risky = {name for name in names() if not load(name).caps_survive_kill}
+    assert risky == {"moxa-e1211", "moxa-e1214"}
+    for name in names():
+        said = " ".join(load(name).doctor())
+        assert ("killed" in said) == (name in risky)
+        assert f"proven by {load(name).level} only" in said
+
+
+def test_an_unknown_profile_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(AdapterError) as caught:
+        load("../../etc/passwd")
+    assert caught.value.code == "profile.unknown"
+    assert "moxa-e1210" in str(caught.value)
