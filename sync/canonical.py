@@ -9,7 +9,7 @@ Codes of `TheirsInvalid`: `canonical.too_long`, `.malformed`, `.not_object`, `.t
 `.bad_text` (a lone surrogate), `.differs` (order, spaces, escapes, duplicate keys, -0, 1.0).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -74,6 +74,31 @@ def decode_lines(data: bytes) -> list[Object]:
     if data and not data.endswith(b"\n"):
         raise TheirsInvalid("canonical.malformed", _REMEDY, reason="last line has no end")
     return [decode(line) for line in data.split(b"\n")[:-1]]
+
+
+def decode_many(items: Sequence[bytes]) -> list[Object] | None:
+    """Return `decode` of each item, all in one go, or None if any would be refused.
+
+    For whoever reads a whole log: it is twice as quick. Then call `decode` on each to know why.
+    """
+    joined = b"\n".join(items) + b"\n"
+    if len(max(items, key=len, default=b"")) > BYTES_MAX:
+        return None
+    try:
+        objects: list[Object] = _strict.decode_lines(joined)
+    except (ValueError, RecursionError):
+        return None
+    # What is written holds no raw 0A. So if as many objects as items give the same bytes, each
+    # line is one item, whatever 0A an item may have tried to hide.
+    if len(objects) != len(items) or _encoder.encode_lines(objects) != joined:
+        return None
+    if not joined.isascii():
+        for obj in objects:
+            try:
+                _check_object(obj)
+            except TheirsInvalid:
+                return None
+    return objects
 
 
 def _refusal(data: bytes) -> TheirsInvalid:

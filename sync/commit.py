@@ -16,7 +16,7 @@ from sync import entry as entries
 from sync.entry import ANNEX_BYTES_MAX, SALT_BYTES, Entry, Lane, LaneRef, Ref, Writer
 from sync.errors import OursBroken, StoreFailed, TheirsInvalid
 from sync.merkle import Nodes, Tree, leaf_hash, peaks_of
-from sync.reader import INDEX_BITS, LEVEL_STEP, Head, Record, row_id
+from sync.rows import INDEX_BITS, LEVEL_STEP, Head, Record, row_id
 
 KEEP_EVERY: Final = 512
 """Of so many entries one checkpoint is kept for good: old proofs, at the price of a fraction of a

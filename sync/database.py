@@ -87,6 +87,7 @@ def prepare(path: Path) -> None:
         if missing:
             # An older program reads the version from the first page of the file itself.
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        check_schema(connection, path)
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -108,6 +109,18 @@ def configure(connection: sqlite3.Connection) -> None:
         raise StoreFailed("io", "This file system cannot hold a WAL database.", mode=mode)
     for pragma in _PRAGMAS:
         connection.execute(pragma)
+
+
+def check_schema(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise `StoreFailed` torn unless the tables are exactly those of `schema/`.
+
+    A file made to look like ours could otherwise bring any types into the rows.
+    """
+    with contextlib.closing(sqlite3.connect(":memory:")) as model:
+        for number, sql in migrations():
+            model.executescript(_script(number, sql))
+        if _tables(connection) != _tables(model):
+            raise StoreFailed("torn", path=str(path), what="the tables are not ours")
 
 
 @contextlib.contextmanager
@@ -178,6 +191,10 @@ def _create(path: Path) -> None:
             os.fsync(file.fileno())
         new.rename(path)
         fsync_folder(path.parent)
+
+
+def _tables(connection: sqlite3.Connection) -> list[tuple[object, ...]]:
+    return connection.execute("SELECT type, name, sql FROM sqlite_schema ORDER BY name").fetchall()
 
 
 def _script(number: int, sql: str) -> str:

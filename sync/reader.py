@@ -7,58 +7,28 @@ on any connection; the store uses them when it opens.
 import contextlib
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple
-
-import msgspec
+from typing import Any, Final
 
 from sync import database
 from sync.entry import Lane, LaneRef, Writer
 from sync.errors import StoreFailed, TheirsInvalid
-from sync.merkle import Nodes, node_hash, prove_inclusion
+from sync.merkle import Nodes, prove_inclusion
 from sync.proof import Proof
+from sync.rows import (
+    INDEX_BITS,
+    LEVEL_STEP,
+    Annex,
+    Head,
+    Page,
+    Record,
+    fold_level,
+    place_of,
+    row_id,
+)
 
-INDEX_BITS: Final = 40
-LEVEL_STEP: Final = 8
-PAGE_ROWS: Final = 1024
-"""Rows read at a time: large enough for speed, small enough for flat memory."""
-
-
-class Record(msgspec.Struct, frozen=True):
-    """An entry at its place, with its annex and salt where it has them and they are not erased."""
-
-    lane: Lane
-    index: int
-    entry: bytes
-    annex: bytes | None = None
-    salt: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """One log as the database holds it. `note` is its latest signed checkpoint, of `size`."""
-
-    id: int
-    origin: str
-    log: LaneRef
-    own: bool
-    vkey: str
-    oldest: int
-    size: int
-    note: str
-
-
-class Row(NamedTuple):
-    """A stored entry with all that belongs to it; `entry` is None where it was pruned."""
-
-    id: int
-    leaf: bytes
-    entry: bytes | None
-    annex_id: int | None
-    salt: bytes | None
-    annex: bytes | None
-    erased_by: str | None
+PAGE_ROWS: Final = 256
+"""Rows read at a time: what they become still fits the processor's cache."""
 
 
 class LogFile:
@@ -76,6 +46,7 @@ class LogFile:
             raise StoreFailed("io", "There is no log here: check the path.", path=str(path))
         with database.opened_read_only(path) as connection, database.explained(path):
             connection.execute("BEGIN")
+            database.check_schema(connection, path)
             yield cls(connection, path)
 
     def heads(self) -> tuple[Head, ...]:
@@ -99,14 +70,13 @@ class LogFile:
         sql = "SELECT level, idx, hash FROM node WHERE log = ? ORDER BY level, idx"
         return self._connection.execute(sql, (head.id,)).fetchall()
 
-    def pages(self) -> Iterator[list[Row]]:
-        """Yield every stored row, by log and index, a page at a time."""
-        cursor = self._connection.execute(
-            "SELECT e.id, e.leaf, e.bytes, a.id, a.salt, a.data, a.erased_by"
-            " FROM entry e LEFT JOIN annex a ON a.id = e.id ORDER BY e.id"
-        )
-        while page := cursor.fetchmany(PAGE_ROWS):
-            yield list(map(Row._make, page))
+    def pages(self) -> Iterator[Page]:
+        """Yield every stored row with its annex, by log and index, some at a time."""
+        cursor = self._connection.execute("SELECT id, leaf, bytes FROM entry ORDER BY id")
+        between = "SELECT id, salt, data, erased_by FROM annex WHERE id BETWEEN ? AND ?"
+        while rows := cursor.fetchmany(PAGE_ROWS):
+            found = self._connection.execute(between, (rows[0][0], rows[-1][0]))
+            yield Page(rows, {row[0]: Annex(*row[1:]) for row in found})
 
     def strays(self) -> list[int]:
         """Return the ids of annexes that belong to no entry; an erasure may come before."""
@@ -139,34 +109,21 @@ class LogFile:
         return Proof(index, tuple(hashes), head.note)
 
 
-def row_id(log: int, index: int) -> int:
-    """Return the key of an entry's row."""
-    return (log << INDEX_BITS) | index
-
-
-def place_of(number: int) -> tuple[int, int]:
-    """Return (log, index) of a row's key."""
-    return number >> INDEX_BITS, number & ((1 << INDEX_BITS) - 1)
-
-
 def read_heads(connection: sqlite3.Connection) -> tuple[Head, ...]:
     """Return all logs, oldest first."""
     rows = connection.execute(
         "SELECT id, origin, epoch, writer, lane, own, vkey, oldest, size, note FROM log ORDER BY id"
     ).fetchall()
-    return tuple(
-        Head(
-            id=number,
-            origin=origin,
-            log=LaneRef(epoch, Writer(writer), Lane.of_letter(lane)),
-            own=bool(own),
-            vkey=vkey,
-            oldest=oldest,
-            size=size,
-            note=note,
-        )
-        for number, origin, epoch, writer, lane, own, vkey, oldest, size, note in rows
-    )
+    try:
+        return tuple(map(_head, rows))
+    except ValueError as error:
+        raise StoreFailed("torn", what="a log has a name that is none", cause=str(error)) from error
+
+
+def _head(row: tuple[Any, ...]) -> Head:
+    number, origin, epoch, writer, lane, own, vkey, oldest, size, note = row
+    log = LaneRef(epoch, Writer(writer), Lane.of_letter(lane))
+    return Head(number, origin, log, bool(own), vkey, oldest, size, note)
 
 
 def count_entries(connection: sqlite3.Connection, log: int) -> int:
@@ -202,10 +159,3 @@ def read_nodes(connection: sqlite3.Connection, log: int) -> Nodes:
         return fold_level([row[0] for row in found])
 
     return node
-
-
-def fold_level(hashes: list[bytes]) -> bytes:
-    """Return the root over 2^k hashes of one level."""
-    while len(hashes) > 1:
-        hashes = list(map(node_hash, hashes[::2], hashes[1::2]))
-    return hashes[0]

@@ -31,7 +31,8 @@ from sync.beside import BALLAST_BYTES, Ballast, Lock
 from sync.commit import Changes, Identity, LogState
 from sync.entry import Lane, LaneRef, Ref
 from sync.errors import OursBroken, StoreFailed
-from sync.reader import LogFile, Record, count_entries, read_heads, read_nodes, row_id
+from sync.reader import LogFile, count_entries, read_heads, read_nodes
+from sync.rows import Record, row_id
 
 __all__ = ["Identity", "Record", "Store"]
 

@@ -1,0 +1,81 @@
+"""Who this site is: `identity.json` and the log key of a data folder, as the store wants them.
+
+`DATA/identity.json` holds `operator`, `writer` and `epoch`, written by `init`; `DATA/keys/` is the
+key store, where the log key's seed is the file `log`; `DATA/site.db` is the log.
+"""
+
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from certs.errors import KeyInvalid
+from certs.keys import check_key_name
+from certs.keystore import KeyStore
+from sync.entry import Lane, is_epoch
+from sync.errors import TheirsInvalid
+from sync.store import Identity
+
+LOG_KEY: Final = "log"
+_BYTES_MAX: Final = 4096
+
+
+class Names(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`identity.json`: lockers.example, site/0042, e1-9f2c01ab."""
+
+    operator: str
+    writer: str
+    epoch: str
+
+
+def database_of(data_dir: Path) -> Path:
+    """Return where the log of a data folder is."""
+    return data_dir / "site.db"
+
+
+def keys_of(data_dir: Path) -> KeyStore:
+    """Return the key store of a data folder."""
+    return KeyStore(data_dir / "keys")
+
+
+def load(data_dir: Path) -> Identity:
+    """Return the identity that writes this site's log, seed included.
+
+    Raises `TheirsInvalid` `identity.missing` or `identity.invalid`, and what the key store raises.
+    """
+    names = load_names(data_dir)
+    seed = keys_of(data_dir).read(LOG_KEY)
+    return Identity(names.operator, names.writer, names.epoch, seed)
+
+
+def load_names(data_dir: Path) -> Names:
+    """Return `identity.json` alone; raises `TheirsInvalid` as `load`."""
+    path = data_dir / "identity.json"
+    try:
+        with path.open("rb") as file:
+            data = file.read(_BYTES_MAX + 1)
+        if len(data) > _BYTES_MAX:
+            raise _invalid(path, "it is too long")
+        names = msgspec.json.decode(data, type=Names)
+    except FileNotFoundError as error:
+        raise TheirsInvalid(
+            "identity.missing", "Run init for this data folder first.", path=str(path)
+        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise _invalid(path, str(error)) from error
+    if not is_epoch(names.epoch):
+        raise _invalid(path, "the epoch reads e<counter>-<8 hex>")
+    try:
+        check_key_name(f"{names.operator}/{names.writer}/{names.epoch}/{Lane.TELEMETRY}")
+    except KeyInvalid as error:
+        raise _invalid(path, error.remedy) from error
+    return names
+
+
+def _invalid(path: Path, reason: str) -> TheirsInvalid:
+    return TheirsInvalid(
+        "identity.invalid",
+        "Put back the file that init wrote.",
+        path=str(path),
+        reason=reason,
+    )

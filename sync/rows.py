@@ -1,0 +1,72 @@
+"""What the database holds, as values: records, heads, rows and their keys. No SQL here."""
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import msgspec
+
+from sync.entry import Lane, LaneRef
+from sync.merkle import node_hash
+
+INDEX_BITS: Final = 40
+LEVEL_STEP: Final = 8
+
+
+class Record(msgspec.Struct, frozen=True):
+    """An entry at its place, with its annex and salt where it has them and they are not erased."""
+
+    lane: Lane
+    index: int
+    entry: bytes
+    annex: bytes | None = None
+    salt: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """One log as the database holds it. `note` is its latest signed checkpoint, of `size`."""
+
+    id: int
+    origin: str
+    log: LaneRef
+    own: bool
+    vkey: str
+    oldest: int
+    size: int
+    note: str
+
+
+class Annex(NamedTuple):
+    """What is kept beside an entry; erased: salt and data are None, and an entry says so."""
+
+    salt: bytes | None
+    data: bytes | None
+    erased_by: str | None
+
+
+Row = tuple[int, bytes, bytes | None]
+"""A stored entry: its row's key, its leaf hash, its bytes (None where it was pruned)."""
+
+
+class Page(NamedTuple):
+    """Some rows, by key, and the annexes that belong to them."""
+
+    rows: list[Row]
+    annexes: dict[int, Annex]
+
+
+def row_id(log: int, index: int) -> int:
+    """Return the key of an entry's row."""
+    return (log << INDEX_BITS) | index
+
+
+def place_of(number: int) -> tuple[int, int]:
+    """Return (log, index) of a row's key."""
+    return number >> INDEX_BITS, number & ((1 << INDEX_BITS) - 1)
+
+
+def fold_level(hashes: list[bytes]) -> bytes:
+    """Return the root over 2^k hashes of one level."""
+    while len(hashes) > 1:
+        hashes = list(map(node_hash, hashes[::2], hashes[1::2]))
+    return hashes[0]
