@@ -136,7 +136,7 @@ class Door:
     def _shut(self, at_ms: int) -> None:
         self.is_open = False
         self.latched = not self.coil_on
-        self._forget("shut")
+        self._forget("shut", "rebound")
         self._chatter(at_ms)
         if self.coil_on and "coil_open" not in self.faults:
             # The latch cannot catch while the coil holds it back: the spring opens again.
@@ -164,7 +164,7 @@ class Door:
     def close(self, now_ms: int) -> None:
         """Push the door shut; nothing happens when it is."""
         self.advance(now_ms)
-        if self.is_open:
+        if self.is_open or self._expects("rebound"):
             self._shut(now_ms)
 
     def slam(self, now_ms: int) -> None:

@@ -3,12 +3,14 @@
 import contextlib
 import termios
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import serial
+import serial  # type: ignore[import-untyped]  # pyserial has no stubs
 
 from adapters.simulator import frames
+from adapters.simulator.boards import Board
 from adapters.simulator.faults import Station
 from adapters.simulator.line import PtyLine
 from adapters.simulator.models import make_board
@@ -19,23 +21,23 @@ GAP_S = 0.006
 
 
 @contextlib.contextmanager
-def port(line, baud=9600, timeout=2.0):
+def port(line: PtyLine, baud: int = 9600, timeout: float = 2.0) -> Iterator[serial.Serial]:
     with serial.Serial(line.path, baud, timeout=timeout) as opened:
         yield opened
 
 
-def ask(opened, request=READ, size=6):
+def ask(opened: serial.Serial, request: bytes = READ, size: int = 6) -> bytes:
     time.sleep(GAP_S)
     opened.write(request)
-    return opened.read(size)
+    return bytes(opened.read(size))
 
 
-def relay(unit=1, **how):
-    return make_board("waveshare-rtu-relay-8", unit, **how)
+def relay(unit: int = 1) -> Board:
+    return make_board("waveshare-rtu-relay-8", unit)
 
 
 @pytest.mark.parametrize("baud", [9600, 19200, 115200])
-def test_answer_takes_at_least_its_wire_time(baud):
+def test_answer_takes_at_least_its_wire_time(baud: int) -> None:
     with PtyLine([relay()], turnaround_ms=2) as line, port(line, baud) as opened:
         ask(opened)
         time.sleep(GAP_S)
@@ -47,7 +49,7 @@ def test_answer_takes_at_least_its_wire_time(baud):
     assert took >= 14 * 10 / baud + gap + 0.002 - 0.0005
 
 
-def test_two_boards_share_the_line_and_the_third_address_is_silent():
+def test_two_boards_share_the_line_and_the_third_address_is_silent() -> None:
     boards = [relay(1), make_board("waveshare-rtu-io-8ch", 2)]
     with PtyLine(boards) as line, port(line, 115200, timeout=0.1) as opened:
         assert ask(opened) == REPLY
@@ -57,7 +59,7 @@ def test_two_boards_share_the_line_and_the_third_address_is_silent():
         assert line.opened
 
 
-def test_board_at_another_rate_hears_nothing():
+def test_board_at_another_rate_hears_nothing() -> None:
     with PtyLine([relay()], baud=19200) as line:
         with port(line, 9600, timeout=0.1) as opened:
             assert ask(opened) == b""
@@ -66,7 +68,7 @@ def test_board_at_another_rate_hears_nothing():
         assert line.counters.wrong_baud == 1
 
 
-def test_board_moved_to_another_rate_is_lost_at_the_old_one():
+def test_board_moved_to_another_rate_is_lost_at_the_old_one() -> None:
     with PtyLine([relay()]) as line:
         with port(line, 9600, timeout=0.1) as opened:
             move = frames.rtu(1, bytes.fromhex("0620000005"))
@@ -76,14 +78,14 @@ def test_board_moved_to_another_rate_is_lost_at_the_old_one():
             assert ask(opened) == REPLY
 
 
-def test_back_to_back_request_is_lost_on_strict_boards():
+def test_back_to_back_request_is_lost_on_strict_boards() -> None:
     with PtyLine([relay()]) as line, port(line, 9600, timeout=0.2) as opened:
         opened.write(READ + READ)
         assert opened.read(6) == b""
         assert line.counters.garbled == 1
 
 
-def test_two_boards_with_one_address_collide():
+def test_two_boards_with_one_address_collide() -> None:
     with PtyLine([relay(), relay()]) as line, port(line, 19200, timeout=0.2) as opened:
         got = ask(opened)
         assert got
@@ -91,7 +93,7 @@ def test_two_boards_with_one_address_collide():
         assert line.counters.collisions == 1
 
 
-def test_late_reply_arrives_as_the_answer_to_the_next_question():
+def test_late_reply_arrives_as_the_answer_to_the_next_question() -> None:
     station = Station(relay())
     station.inject("late", 0, value=120, count=1)
     with PtyLine([station]) as line, port(line, 115200, timeout=0.05) as opened:
@@ -102,7 +104,7 @@ def test_late_reply_arrives_as_the_answer_to_the_next_question():
 
 
 @pytest.mark.parametrize("fault", ["corrupt", "truncated", "lossy", "mute", "deaf"])
-def test_damaged_or_missing_reply(fault):
+def test_damaged_or_missing_reply(fault: str) -> None:
     station = Station(relay())
     station.inject(fault, 0, value=1000, count=1)
     with PtyLine([station]) as line, port(line, 115200, timeout=0.1) as opened:
@@ -110,7 +112,7 @@ def test_damaged_or_missing_reply(fault):
         assert ask(opened) == REPLY
 
 
-def test_echo_gives_back_what_is_sent():
+def test_echo_gives_back_what_is_sent() -> None:
     with PtyLine([relay()]) as line, port(line, 19200) as opened:
         line.set_fault("echo")
         assert ask(opened, size=14) == READ + REPLY
@@ -118,7 +120,7 @@ def test_echo_gives_back_what_is_sent():
         assert ask(opened) == REPLY
 
 
-def test_swapped_wires_understand_nothing():
+def test_swapped_wires_understand_nothing() -> None:
     with PtyLine([relay()]) as line, port(line, 115200, timeout=0.1) as opened:
         line.set_fault("swapped")
         assert ask(opened) == b""
@@ -126,7 +128,7 @@ def test_swapped_wires_understand_nothing():
             line.set_fault("nonsense")
 
 
-def test_stale_port_works_again_after_reopening():
+def test_stale_port_works_again_after_reopening() -> None:
     with PtyLine([relay()]) as line:
         with port(line, 115200, timeout=0.1) as opened:
             assert ask(opened) == REPLY
@@ -139,7 +141,7 @@ def test_stale_port_works_again_after_reopening():
             assert ask(opened) == REPLY
 
 
-def test_unplugged_port_vanishes_and_returns_under_its_link(tmp_path):
+def test_unplugged_port_vanishes_and_returns_under_its_link(tmp_path: Path) -> None:
     link = tmp_path / "tty"
     with PtyLine([relay()], link=link) as line:
         with port(line, 19200) as opened:
@@ -157,7 +159,7 @@ def test_unplugged_port_vanishes_and_returns_under_its_link(tmp_path):
     assert not line.plugged
 
 
-def test_foreign_file_is_never_replaced_by_the_link(tmp_path):
+def test_foreign_file_is_never_replaced_by_the_link(tmp_path: Path) -> None:
     link = tmp_path / "tty"
     link.write_text("mine")
     with pytest.raises(FileExistsError):
@@ -169,7 +171,7 @@ def test_foreign_file_is_never_replaced_by_the_link(tmp_path):
         assert ask(opened) == REPLY
 
 
-def test_reader_that_does_not_read_costs_nothing():
+def test_reader_that_does_not_read_costs_nothing() -> None:
     with PtyLine([relay()]) as line, port(line, 115200) as opened:
         for _ in range(20):
             opened.write(READ)
@@ -179,7 +181,7 @@ def test_reader_that_does_not_read_costs_nothing():
     assert line.counters.requests >= 1
 
 
-def test_stopping_twice_is_harmless():
+def test_stopping_twice_is_harmless() -> None:
     line = PtyLine([relay()])
     line.stop()
     line.start()

@@ -2,20 +2,23 @@
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 
 import pytest
 
 from adapters.simulator import frames
 from adapters.simulator.faults import Station
 from adapters.simulator.models import make_board
-from adapters.simulator.server import TcpServer
+from adapters.simulator.server import Framing, TcpServer
 
 READ = bytes.fromhex("0400300001")
 REPLY = bytes.fromhex("04020000")
 
 
 @contextlib.asynccontextmanager
-async def client(server):
+async def client(
+    server: TcpServer,
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     try:
         yield reader, writer
@@ -25,22 +28,22 @@ async def client(server):
             await writer.wait_closed()
 
 
-def request(framing, number=1, unit=1):
+def request(framing: Framing, number: int = 1, unit: int = 1) -> bytes:
     return frames.mbap(number, unit, READ) if framing == "tcp" else frames.rtu(unit, READ)
 
 
-def reply(framing, number=1):
+def reply(framing: Framing, number: int = 1) -> bytes:
     return frames.mbap(number, 1, REPLY) if framing == "tcp" else frames.rtu(1, REPLY)
 
 
-async def silent(reader, seconds=0.15):
+async def silent(reader: asyncio.StreamReader, seconds: float = 0.15) -> bool:
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(reader.read(1), seconds)
     return True
 
 
 @pytest.mark.parametrize("framing", ["tcp", "rtu"])
-async def test_answers_byte_by_byte_and_glued(framing):
+async def test_answers_byte_by_byte_and_glued(framing: Framing) -> None:
     async with (
         TcpServer([make_board("moxa-e1210")], framing=framing) as server,
         client(server) as (reader, writer),
@@ -56,7 +59,7 @@ async def test_answers_byte_by_byte_and_glued(framing):
 
 
 @pytest.mark.parametrize("framing", ["tcp", "rtu"])
-async def test_other_units_are_silent(framing):
+async def test_other_units_are_silent(framing: Framing) -> None:
     async with (
         TcpServer([make_board("moxa-e1210")], framing=framing) as server,
         client(server) as (reader, writer),
@@ -65,13 +68,13 @@ async def test_other_units_are_silent(framing):
         assert await silent(reader)
 
 
-async def test_nonsense_closes_a_modbus_tcp_connection():
+async def test_nonsense_closes_a_modbus_tcp_connection() -> None:
     async with TcpServer([make_board("moxa-e1210")]) as server, client(server) as (reader, writer):
         writer.write(b"GET / HTTP/1.1\r\n\r\n")
         assert await asyncio.wait_for(reader.read(), 5) == b""
 
 
-async def test_nonsense_inside_rtu_is_dropped():
+async def test_nonsense_inside_rtu_is_dropped() -> None:
     async with (
         TcpServer([make_board("moxa-e1210")], framing="rtu") as server,
         client(server) as (reader, writer),
@@ -85,7 +88,7 @@ async def test_nonsense_inside_rtu_is_dropped():
         assert await silent(reader)
 
 
-async def test_late_reply_keeps_its_transaction_number():
+async def test_late_reply_keeps_its_transaction_number() -> None:
     station = Station(make_board("moxa-e1210"))
     station.inject("late", 0, value=100, count=1)
     async with TcpServer([station]) as server, client(server) as (reader, writer):
@@ -94,7 +97,7 @@ async def test_late_reply_keeps_its_transaction_number():
         assert got == reply("tcp", 2) + reply("tcp", 1)
 
 
-async def test_hanging_board_takes_and_gives_nothing():
+async def test_hanging_board_takes_and_gives_nothing() -> None:
     async with TcpServer([make_board("moxa-e1210")]) as server, client(server) as (reader, writer):
         server.set_fault("hang")
         writer.write(request("tcp"))
@@ -104,7 +107,7 @@ async def test_hanging_board_takes_and_gives_nothing():
         assert await reader.readexactly(11) == reply("tcp", 2)
 
 
-async def test_half_open_connection_is_silent_and_a_new_one_works():
+async def test_half_open_connection_is_silent_and_a_new_one_works() -> None:
     async with TcpServer([make_board("moxa-e1210")]) as server, client(server) as (reader, writer):
         writer.write(request("tcp"))
         await reader.readexactly(11)
@@ -116,7 +119,7 @@ async def test_half_open_connection_is_silent_and_a_new_one_works():
             assert await second.readexactly(11) == reply("tcp")
 
 
-async def test_board_for_one_client_closes_the_second():
+async def test_board_for_one_client_closes_the_second() -> None:
     async with TcpServer([make_board("moxa-e1210")]) as server, client(server) as (reader, writer):
         server.set_fault("one_client")
         writer.write(request("tcp"))
@@ -127,7 +130,7 @@ async def test_board_for_one_client_closes_the_second():
         assert await reader.readexactly(11) == reply("tcp", 2)
 
 
-async def test_refusing_board_closes_everybody():
+async def test_refusing_board_closes_everybody() -> None:
     async with TcpServer([make_board("moxa-e1210")]) as server, client(server) as (reader, writer):
         writer.write(request("tcp"))
         await reader.readexactly(11)
@@ -139,7 +142,7 @@ async def test_refusing_board_closes_everybody():
             server.set_fault("nonsense")
 
 
-async def test_unplugged_server_refuses_and_returns_on_its_port():
+async def test_unplugged_server_refuses_and_returns_on_its_port() -> None:
     async with TcpServer([make_board("moxa-e1210")], turnaround_ms=1) as server:
         async with client(server) as (reader, _):
             await server.unplug()
@@ -156,7 +159,7 @@ async def test_unplugged_server_refuses_and_returns_on_its_port():
             assert await reader.readexactly(11) == reply("tcp")
 
 
-async def test_client_that_leaves_before_the_answer_harms_nobody():
+async def test_client_that_leaves_before_the_answer_harms_nobody() -> None:
     station = Station(make_board("moxa-e1210"))
     station.inject("slow", 0, value=50)
     async with TcpServer([station]) as server:

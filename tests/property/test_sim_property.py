@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.simulator import frames
-from adapters.simulator.bank import Bank
+from adapters.simulator.bank import Bank, Coil
 from adapters.simulator.door import DOOR_FAULTS, Door
 from adapters.simulator.errors import ActionRefused, WiringRefused
 from adapters.simulator.models import MODELS, make_board
-from adapters.simulator.wiring import CompartmentSpec, parse, plain
+from adapters.simulator.wiring import CompartmentSpec, Terminal, parse, plain
 
 pdus = st.one_of(
     st.binary(max_size=260),
@@ -25,7 +25,9 @@ steps = st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 3), pdus), max_s
 
 
 @given(st.sampled_from(sorted(MODELS)), steps)
-def test_board_answers_anything_in_form_and_its_time_never_stands(model, script):
+def test_board_answers_anything_in_form_and_its_time_never_stands(
+    model: str, script: list[tuple[int, int, bytes]]
+) -> None:
     board, now = make_board(model), 0
     for wait, unit, pdu in script:
         now += wait
@@ -37,11 +39,11 @@ def test_board_answers_anything_in_form_and_its_time_never_stands(model, script)
         for channel in range(board.inputs_count):
             board.set_input(channel, bool((now + channel) % 3), now)
         assert len(board.outputs(now)) == board.outputs_count
-        assert board.next_at() is None or board.next_at() > now
+        assert (due := board.next_at()) is None or due > now
 
 
 @given(st.binary(max_size=300), st.integers(0, 255))
-def test_frames_there_and_back_and_one_flipped_bit_is_seen(pdu, unit):
+def test_frames_there_and_back_and_one_flipped_bit_is_seen(pdu: bytes, unit: int) -> None:
     frame = frames.rtu(unit, pdu[:253])
     if len(frame) >= 4:
         assert frames.open_rtu(frame) == (unit, pdu[:253])
@@ -60,7 +62,9 @@ acts = st.lists(
 
 
 @given(acts)
-def test_door_is_never_locked_open_and_opens_only_for_a_cause(script):
+def test_door_is_never_locked_open_and_opens_only_for_a_cause(
+    script: list[tuple[int, str, str]],
+) -> None:
     door, now = Door(CompartmentSpec(number=1, lock="a:0", door="b:0")), 0
     for wait, act, fault in script:
         now += wait
@@ -79,7 +83,7 @@ def test_door_is_never_locked_open_and_opens_only_for_a_cause(script):
         assert not (door.locked and door.is_open)
         if door.openings_total > before and act in ("close", "put", "take", "off", "fault"):
             assert door.openings[-1].at_ms <= now
-        assert door.next_at() is None or door.next_at() > now
+        assert (due := door.next_at()) is None or due > now
     door.faults.clear()
     door.coil(False, now)
     door.advance(now + 10_000)
@@ -88,8 +92,10 @@ def test_door_is_never_locked_open_and_opens_only_for_a_cause(script):
 
 
 @given(st.lists(st.tuples(st.integers(0, 900), st.integers(0, 2), pdus), max_size=15))
-def test_bank_gives_the_same_whether_asked_often_or_once(script):
-    def end(step_ms):
+def test_bank_gives_the_same_whether_asked_often_or_once(
+    script: list[tuple[int, int, bytes]],
+) -> None:
+    def end(step_ms: int) -> tuple[list[tuple[bool, ...]], dict[Terminal, Coil]]:
         bank, now = Bank(plain("wirenboard-wb-mr6c-v3", (1, 2))), 0
         for wait, unit, pdu in script:
             for at in range(now, now + wait, step_ms):
@@ -103,6 +109,6 @@ def test_bank_gives_the_same_whether_asked_often_or_once(script):
 
 
 @given(st.text(max_size=200))
-def test_any_text_is_a_bank_or_a_refusal(text):
+def test_any_text_is_a_bank_or_a_refusal(text: str) -> None:
     with contextlib.suppress(WiringRefused):
         parse(text)

@@ -1,6 +1,7 @@
 """Pins the whole cabinet in time: boards move coils, coils doors, doors inputs; and refusals."""
 
 import json
+from collections.abc import Callable
 
 import pytest
 
@@ -62,16 +63,16 @@ INPUTS = bytes.fromhex("0200000008")
 
 
 @pytest.fixture
-def bank():
+def bank() -> Bank:
     return Bank(parse(WIRING))
 
 
-def inputs(bank, now):
+def inputs(bank: Bank, now: int) -> int:
     (answer,) = bank.request("l", 2, INPUTS, now)
     return answer.pdu[2]
 
 
-def test_pulse_over_the_bus_opens_the_door_and_its_switch_says_so(bank):
+def test_pulse_over_the_bus_opens_the_door_and_its_switch_says_so(bank: Bank) -> None:
     assert inputs(bank, 0) == 0b110010
     (answer,) = bank.request("l", 1, PULSE, 1000)
     assert (answer.pdu, answer.after_ms) == (PULSE, 30)
@@ -85,7 +86,7 @@ def test_pulse_over_the_bus_opens_the_door_and_its_switch_says_so(bank):
     assert (coil["pulses"], coil["max_on_ms"], coil["coil_on"]) == (1, 400, False)
 
 
-def test_hands_act_at_the_present_time(bank):
+def test_hands_act_at_the_present_time(bank: Bank) -> None:
     bank.advance(100)
     bank.person.force(1)
     bank.person.take(1)
@@ -100,14 +101,14 @@ def test_hands_act_at_the_present_time(bank):
     assert bank.doors[1].locked
 
 
-def test_two_doors_that_open_together_keep_their_own_times(bank):
+def test_two_doors_that_open_together_keep_their_own_times(bank: Bank) -> None:
     bank.request("l", 1, bytes.fromhex("0F0000000801FF"), 10)
     bank.advance(500)
     assert bank.doors[1].openings == [(190, "pulse")]
     assert bank.doors[2].openings == [], "sticky from the file: the first pulse does not open"
 
 
-def test_linkage_fault_makes_an_opened_door_switch_an_output(bank):
+def test_linkage_fault_makes_an_opened_door_switch_an_output(bank: Bank) -> None:
     bank.inject_board("i", "linkage")
     bank.person.force(3)
     bank.advance(1000)
@@ -118,7 +119,7 @@ def test_linkage_fault_makes_an_opened_door_switch_an_output(bank):
     assert not bank.doors[3].coil_on
 
 
-def test_coil_statistics_count_rest_and_running_time(bank):
+def test_coil_statistics_count_rest_and_running_time(bank: Bank) -> None:
     on, off = bytes.fromhex("050000FF00"), bytes.fromhex("0500000000")
     for at, pdu in ((0, on), (100, off), (2100, on), (2200, off), (2700, on)):
         bank.request("l", 1, pdu, at)
@@ -127,7 +128,7 @@ def test_coil_statistics_count_rest_and_running_time(bank):
     assert (told["pulses"], told["max_on_ms"], told["min_off_ms"]) == (3, 1000, 500)
 
 
-def test_killed_board_drops_its_coils_and_is_silent_until_revived(bank):
+def test_killed_board_drops_its_coils_and_is_silent_until_revived(bank: Bank) -> None:
     bank.request("l", 1, bytes.fromhex("050000FF00"), 0)
     bank.kill("r")
     assert not bank.doors[1].coil_on
@@ -137,7 +138,7 @@ def test_killed_board_drops_its_coils_and_is_silent_until_revived(bank):
     assert len(bank.request("l", 1, PULSE, 101)) == 1
 
 
-def test_reboot_can_keep_the_last_state(bank):
+def test_reboot_can_keep_the_last_state(bank: Bank) -> None:
     bank.request("l", 1, bytes.fromhex("050000FF00"), 0)
     bank.revive("r", keep_outputs=True)
     assert bank.doors[1].coil_on
@@ -145,33 +146,34 @@ def test_reboot_can_keep_the_last_state(bank):
     assert not bank.doors[1].coil_on
 
 
-def test_switch_fault_reaches_the_board_at_once_and_leaves_at_once(bank):
+def test_switch_fault_reaches_the_board_at_once_and_leaves_at_once(bank: Bank) -> None:
     bank.inject_door(1, "switch_stuck_open")
     assert inputs(bank, 1) & 1
     bank.clear_door(1, "switch_stuck_open")
     assert not inputs(bank, 2) & 1
 
 
-def test_two_boards_with_one_address_both_answer():
+def test_two_boards_with_one_address_both_answer() -> None:
     text = WIRING.replace("unit = 2", "unit = 1").replace("baud = 9600", "")
     bank = Bank(parse(text))
     assert len(bank.request("l", 1, bytes.fromhex("0100000008"), 0)) == 2
 
 
-def test_what_is_not_there_is_refused(bank):
-    for act in (
+def test_what_is_not_there_is_refused(bank: Bank) -> None:
+    acts: list[Callable[[], None]] = [
         lambda: bank.person.close(9),
         lambda: bank.kill("none"),
         lambda: bank.inject_board("r", "nonsense"),
         lambda: bank.inject_board("r", "linkage"),
         lambda: bank.inject_door(1, "nonsense"),
         lambda: bank.set_input("r", 0, active=True),
-    ):
+    ]
+    for act in acts:
         with pytest.raises(ActionRefused):
             act()
 
 
-def test_plain_board_has_inputs_to_set_by_hand():
+def test_plain_board_has_inputs_to_set_by_hand() -> None:
     bank = Bank(plain("moxa-e1210", (1, 2)))
     before = bank.version
     bank.set_input("board2", 3, active=True)
@@ -180,7 +182,7 @@ def test_plain_board_has_inputs_to_set_by_hand():
     assert bank.next_at() is None
 
 
-def test_state_is_json_and_bounds_the_openings(bank):
+def test_state_is_json_and_bounds_the_openings(bank: Bank) -> None:
     for at in range(0, 100, 10):
         bank.advance(at)
         bank.person.force(1)

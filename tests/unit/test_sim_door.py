@@ -11,45 +11,45 @@ SPEC = CompartmentSpec(
 )
 
 
-def pulse(door, at, ms=400):
+def pulse(door: Door, at: int, ms: int = 400) -> None:
     door.coil(True, at)
     door.advance(at + ms)
     door.coil(False, at + ms)
     door.advance(at + 2000)
 
 
-def broken(fault, value=None):
+def broken(fault: str, value: int | None = None) -> Door:
     door = Door(SPEC)
     door.faults[fault] = DOOR_FAULTS[fault][0] if value is None else value
     return door
 
 
-def test_coil_long_enough_opens_by_the_spring():
+def test_coil_long_enough_opens_by_the_spring() -> None:
     door = Door(SPEC)
     door.coil(True, 0)
     assert door.next_at() == 60
     door.advance(179)
     assert door.locked is False
-    assert door.is_open is False
+    assert door.openings == []
     door.advance(180)
-    assert door.is_open is True
+    assert door.is_open
     assert door.openings == [(180, "pulse")]
 
 
-def test_pulse_too_short_does_nothing():
+def test_pulse_too_short_does_nothing() -> None:
     door = Door(SPEC)
     pulse(door, 0, ms=59)
     assert door.locked
     assert door.openings_total == 0
 
 
-def test_current_gone_while_the_spring_works_still_opens():
+def test_current_gone_while_the_spring_works_still_opens() -> None:
     door = Door(SPEC)
     pulse(door, 0, ms=61)
     assert door.is_open
 
 
-def test_door_stays_open_until_somebody_shuts_it_and_then_is_locked():
+def test_door_stays_open_until_somebody_shuts_it_and_then_is_locked() -> None:
     door = Door(SPEC)
     pulse(door, 0)
     door.advance(10**6)
@@ -61,7 +61,7 @@ def test_door_stays_open_until_somebody_shuts_it_and_then_is_locked():
     assert door.locked
 
 
-def test_shut_against_a_coil_that_is_on_opens_again():
+def test_shut_against_a_coil_that_is_on_opens_again() -> None:
     door = Door(SPEC)
     door.coil(True, 0)
     door.advance(300)
@@ -71,7 +71,7 @@ def test_shut_against_a_coil_that_is_on_opens_again():
     assert door.openings_total == 2
 
 
-def test_switch_chatters_and_then_tells_the_truth():
+def test_switch_chatters_and_then_tells_the_truth() -> None:
     door = broken("bounce", 80)
     door.force(0)
     seen = [door.shows_open]
@@ -82,21 +82,21 @@ def test_switch_chatters_and_then_tells_the_truth():
     assert door.next_at() is None
 
 
-def test_no_bounce_is_one_clean_change():
+def test_no_bounce_is_one_clean_change() -> None:
     door = broken("bounce", 0)
     door.force(5)
     assert door.shows_open
     assert door.next_at() is None
 
 
-def test_forced_door_is_open_without_a_pulse():
+def test_forced_door_is_open_without_a_pulse() -> None:
     door = Door(SPEC)
     door.force(10)
     door.force(11)
     assert door.openings == [(10, "forced")]
 
 
-def test_slammed_door_touches_the_frame_and_comes_back():
+def test_slammed_door_touches_the_frame_and_comes_back() -> None:
     door = Door(SPEC)
     door.slam(0)
     assert door.locked, "a shut door cannot be slammed"
@@ -112,7 +112,17 @@ def test_slammed_door_touches_the_frame_and_comes_back():
     assert door.shows_open
 
 
-def test_sticky_door_opens_at_the_third_pulse():
+def test_slammed_door_that_is_held_latches() -> None:
+    door = Door(SPEC)
+    door.force(0)
+    door.slam(1000)
+    door.close(1010)
+    door.advance(9000)
+    assert door.locked
+    assert door.openings_total == 1
+
+
+def test_sticky_door_opens_at_the_third_pulse() -> None:
     door = broken("sticky")
     pulse(door, 0)
     pulse(door, 5000)
@@ -121,7 +131,7 @@ def test_sticky_door_opens_at_the_third_pulse():
     assert door.is_open
 
 
-def test_sticky_from_the_bank_file():
+def test_sticky_from_the_bank_file() -> None:
     door = Door(CompartmentSpec(number=1, lock="r:0", door="i:0", sticky=2))
     pulse(door, 0)
     assert door.locked
@@ -129,7 +139,7 @@ def test_sticky_from_the_bank_file():
     assert door.is_open
 
 
-def test_sticky_door_gives_way_to_a_pull_while_the_coil_is_on():
+def test_sticky_door_gives_way_to_a_pull_while_the_coil_is_on() -> None:
     door = broken("sticky")
     door.coil(True, 0)
     door.advance(100)
@@ -137,7 +147,7 @@ def test_sticky_door_gives_way_to_a_pull_while_the_coil_is_on():
     assert door.openings == [(100, "pulse")]
 
 
-def test_pull_that_holds_opens_the_moment_the_latch_lets_go():
+def test_pull_that_holds_opens_the_moment_the_latch_lets_go() -> None:
     door = broken("sticky")
     assert door.pull(0, hold_ms=1000) is False
     door.coil(True, 500)
@@ -145,7 +155,7 @@ def test_pull_that_holds_opens_the_moment_the_latch_lets_go():
     assert door.openings == [(560, "pulse")]
 
 
-def test_jammed_door_opens_for_nobody_until_freed():
+def test_jammed_door_opens_for_nobody_until_freed() -> None:
     door = broken("jam")
     pulse(door, 0)
     door.coil(True, 3000)
@@ -158,7 +168,7 @@ def test_jammed_door_opens_for_nobody_until_freed():
     assert door.is_open
 
 
-def test_open_circuit_coil_never_lets_go():
+def test_open_circuit_coil_never_lets_go() -> None:
     door = broken("coil_open")
     pulse(door, 0)
     assert door.locked
@@ -169,7 +179,7 @@ def test_open_circuit_coil_never_lets_go():
     assert not door.is_open
 
 
-def test_weak_supply_needs_longer():
+def test_weak_supply_needs_longer() -> None:
     door = broken("weak_supply", 600)
     pulse(door, 0, ms=500)
     assert door.locked
@@ -181,7 +191,7 @@ def test_weak_supply_needs_longer():
     ("fault", "when_shut", "when_open"),
     [("switch_stuck_open", True, True), ("switch_stuck_closed", False, False)],
 )
-def test_stuck_switch(fault, when_shut, when_open):
+def test_stuck_switch(fault: str, when_shut: bool, when_open: bool) -> None:
     door = broken(fault)
     assert door.shows_open is when_shut
     door.force(0)
@@ -189,7 +199,7 @@ def test_stuck_switch(fault, when_shut, when_open):
     assert door.shows_open is when_open
 
 
-def test_door_falls_shut_and_locks_by_itself():
+def test_door_falls_shut_and_locks_by_itself() -> None:
     door = broken("falls_shut", 2000)
     door.force(0)
     door.advance(1999)
@@ -199,7 +209,7 @@ def test_door_falls_shut_and_locks_by_itself():
 
 
 @pytest.mark.parametrize(("fault", "shown"), [("sensor_always", True), ("sensor_blind", False)])
-def test_lying_occupancy_sensor(fault, shown):
+def test_lying_occupancy_sensor(fault: str, shown: bool) -> None:
     door = broken(fault)
     assert door.shows_occupied is shown
     door.force(0)
@@ -207,7 +217,7 @@ def test_lying_occupancy_sensor(fault, shown):
     assert door.shows_occupied is shown
 
 
-def test_hands_reach_in_only_through_an_open_door():
+def test_hands_reach_in_only_through_an_open_door() -> None:
     door = Door(SPEC)
     for act in (door.put, door.take):
         with pytest.raises(ActionRefused, match=r"bank\.door_closed"):
@@ -223,7 +233,7 @@ def test_hands_reach_in_only_through_an_open_door():
     assert door.shows_occupied
 
 
-def test_openings_are_kept_in_bounds():
+def test_openings_are_kept_in_bounds() -> None:
     door = Door(SPEC)
     for at in range(1100):
         door.force(at * 10)

@@ -3,31 +3,38 @@
 import pytest
 
 from adapters.simulator import frames
-from adapters.simulator.faults import BOARD_FAULTS, Damage, Station, UnknownFault
+from adapters.simulator.faults import BOARD_FAULTS, Answer, Damage, Station, UnknownFault
 from adapters.simulator.models import make_board
+from adapters.simulator.wirenboard import WirenBoardMr6c
 
 READ = bytes.fromhex("0100000008")
 ON = bytes.fromhex("050000FF00")
 PULSE_0 = bytes.fromhex("0502000000")
 
 
-def relay(fault=None, **how):
+def relay(fault: str | None = None, **how: int) -> Station:
     station = Station(make_board("waveshare-rtu-relay-8"))
     if fault:
         station.inject(fault, 0, **how)
     return station
 
 
-def test_healthy_board_answers_at_once_and_whole():
+def told(station: Station, pdu: bytes) -> Answer:
+    answer = station.answer(1, pdu, 0)
+    assert answer is not None
+    return answer
+
+
+def test_healthy_board_answers_at_once_and_whole() -> None:
     station = relay()
-    answer = station.answer(1, READ, 0)
+    answer = told(station, READ)
     assert (answer.unit, answer.pdu.hex(), answer.after_ms) == (1, "010100", 0)
     assert answer.damage is Damage.NONE
     assert station.answer(2, READ, 0) is None
     assert (station.requests, station.replies) == (1, 1)
 
 
-def test_deaf_board_does_nothing_and_mute_board_acts():
+def test_deaf_board_does_nothing_and_mute_board_acts() -> None:
     deaf, mute = relay("deaf"), relay("mute")
     assert deaf.answer(1, ON, 0) is None
     assert mute.answer(1, ON, 0) is None
@@ -35,22 +42,22 @@ def test_deaf_board_does_nothing_and_mute_board_acts():
     assert mute.board.outputs(0)[0]
 
 
-def test_late_and_slow_add_up():
+def test_late_and_slow_add_up() -> None:
     station = relay("late", value=600)
     station.inject("slow", 0)
-    assert station.answer(1, READ, 0).after_ms == 640
+    assert told(station, READ).after_ms == 640
 
 
 @pytest.mark.parametrize(("value", "lost"), [(300, 3), (1000, 10), (0, 0)])
-def test_lossy_loses_exactly_its_share_and_the_board_acted(value, lost):
+def test_lossy_loses_exactly_its_share_and_the_board_acted(value: int, lost: int) -> None:
     station = relay("lossy", value=value)
     assert sum(station.answer(1, ON, 0) is None for _ in range(10)) == lost
     assert station.board.outputs(0)[0]
 
 
 @pytest.mark.parametrize("fault", ["corrupt", "truncated"])
-def test_damaged_reply_never_passes_the_crc(fault):
-    answer = relay(fault).answer(1, READ, 0)
+def test_damaged_reply_never_passes_the_crc(fault: str) -> None:
+    answer = told(relay(fault), READ)
     frame = frames.rtu(answer.unit, answer.pdu)
     assert frames.open_rtu(frame) is not None
     assert frames.open_rtu(answer.damage.apply(frame)) is None
@@ -58,23 +65,23 @@ def test_damaged_reply_never_passes_the_crc(fault):
 
 
 @pytest.mark.parametrize("code", [1, 2, 3, 6])
-def test_exception_answers_so_and_does_nothing(code):
+def test_exception_answers_so_and_does_nothing(code: int) -> None:
     station = relay("exception", value=code)
-    assert station.answer(1, ON, 0).pdu == bytes((0x85, code))
+    assert told(station, ON).pdu == bytes((0x85, code))
     assert not station.board.outputs(0)[0]
     assert station.answer(0, ON, 0) is None, "a broadcast has no reply"
     station.board.power_off(0)
     assert station.answer(1, ON, 0) is None
 
 
-def test_count_bounds_a_fault():
+def test_count_bounds_a_fault() -> None:
     station = relay("deaf", count=2)
     answers = [station.answer(1, READ, 0) for _ in range(3)]
     assert [answer is None for answer in answers] == [True, True, False]
     assert station.active == {}
 
 
-def test_linkage_lets_an_input_close_the_relay():
+def test_linkage_lets_an_input_close_the_relay() -> None:
     station = Station(make_board("waveshare-rtu-io-8ch"))
     station.inject("linkage", 0)
     station.board.set_input(3, True, 1)
@@ -84,23 +91,24 @@ def test_linkage_lets_an_input_close_the_relay():
     assert station.board.outputs(3)[3], "normal mode: the output stays as it was left"
 
 
-def test_watchdog_trips_into_the_safe_state():
+def test_watchdog_trips_into_the_safe_state() -> None:
     station = Station(make_board("wirenboard-wb-mr6c-v3"))
     station.answer(1, ON, 0)
     station.inject("watchdog", 10)
     assert not any(station.board.outputs(10))
+    assert isinstance(station.board, WirenBoardMr6c)
     assert station.board.safe_mode
     station.clear("watchdog", 11)
 
 
-def test_old_firmware_is_silent():
+def test_old_firmware_is_silent() -> None:
     station = relay("firmware_v1")
     assert station.answer(1, READ, 0) is None
     station.clear("firmware_v1", 1)
     assert station.answer(1, READ, 1) is not None
 
 
-def test_flash_of_zero_is_nothing_or_as_a_fault_for_ever():
+def test_flash_of_zero_is_nothing_or_as_a_fault_for_ever() -> None:
     station = relay()
     station.answer(1, PULSE_0, 0)
     assert not station.board.outputs(0)[0]
@@ -109,47 +117,47 @@ def test_flash_of_zero_is_nothing_or_as_a_fault_for_ever():
     assert station.board.outputs(10**6)[0]
 
 
-def test_welded_relay_reads_on_and_stays_on():
+def test_welded_relay_reads_on_and_stays_on() -> None:
     station = relay("welded", value=2)
     assert station.board.outputs(0)[2]
-    assert station.answer(1, READ, 0).pdu[2] == 0b100
+    assert told(station, READ).pdu[2] == 0b100
     station.answer(1, bytes.fromhex("0500FF0000"), 0)
     assert station.board.outputs(0)[2]
     station.clear("welded", 1)
     assert not station.board.outputs(1)[2]
 
 
-def test_open_contact_says_on_and_is_off():
+def test_open_contact_says_on_and_is_off() -> None:
     station = relay("contact_open")
     station.answer(1, ON, 0)
-    assert station.answer(1, READ, 0).pdu[2] == 1
+    assert told(station, READ).pdu[2] == 1
     assert not station.board.outputs(0)[0]
     station.clear("contact_open", 1)
     assert station.board.outputs(1)[0]
 
 
-def test_broken_and_mislabelled_climate_sensor():
+def test_broken_and_mislabelled_climate_sensor() -> None:
     station = Station(make_board("xy-md02"))
     station.inject("sensor_broken", 0)
     read = bytes.fromhex("0400010002")
-    assert station.answer(1, read, 0).pdu.hex() == "0404ffffffff"
+    assert told(station, read).pdu.hex() == "0404ffffffff"
     station.clear("sensor_broken", 0)
     station.inject("clone_scale", 0)
-    assert int.from_bytes(station.answer(1, read, 0).pdu[2:4], "big") == 2150
+    assert int.from_bytes(told(station, read).pdu[2:4], "big") == 2150
 
 
 @pytest.mark.parametrize("fault", ["nonsense", "linkage", "watchdog", "sensor_broken"])
-def test_fault_that_does_not_fit_is_refused(fault):
+def test_fault_that_does_not_fit_is_refused(fault: str) -> None:
     with pytest.raises(UnknownFault):
         relay(fault)
 
 
-def test_fault_of_a_channel_that_is_not_there_is_refused():
+def test_fault_of_a_channel_that_is_not_there_is_refused() -> None:
     with pytest.raises(UnknownFault):
         relay("welded", value=8)
 
 
-def test_clearing_what_is_not_on_changes_nothing():
+def test_clearing_what_is_not_on_changes_nothing() -> None:
     station = relay()
     for fault in BOARD_FAULTS:
         station.clear(fault, 0)

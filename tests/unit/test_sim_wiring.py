@@ -36,13 +36,13 @@ fault = "deaf"
 """
 
 
-def test_example_is_good():
+def test_example_is_good() -> None:
     wiring = parse(EXAMPLE.read_text("utf-8"))
     assert len(wiring.compartment) == 5
     assert wiring.line[0].serial_pty
 
 
-def test_good_file_and_its_defaults():
+def test_good_file_and_its_defaults() -> None:
     wiring = parse(GOOD)
     assert wiring.compartment[0].door_open_is == "active"
     assert wiring.board[0].unit == 1
@@ -77,7 +77,9 @@ def test_good_file_and_its_defaults():
         ('[[line]]\nname = "l"', "[line]", 1, "Expected `array`"),
     ],
 )
-def test_bad_file_is_refused_with_line_and_reason(old, new, line, reason):
+def test_bad_file_is_refused_with_line_and_reason(
+    old: str, new: str, line: int, reason: str
+) -> None:
     text = GOOD.replace(old, new, 1)
     assert text != GOOD
     with pytest.raises(WiringRefused) as refused:
@@ -87,16 +89,16 @@ def test_bad_file_is_refused_with_line_and_reason(old, new, line, reason):
 
 
 @pytest.mark.parametrize("text", ["[[line", "a = " + "[" * 100_000, "x = 1\nx = 2"])
-def test_no_toml_is_refused(text):
+def test_no_toml_is_refused(text: str) -> None:
     with pytest.raises(WiringRefused, match=r"bank\.syntax"):
         parse(text)
 
 
-def test_empty_file_is_refused():
+def test_empty_file_is_refused() -> None:
     with pytest.raises(WiringRefused, match="missing required field"):
         parse("")
 
 
-def test_refusal_says_code_remedy_and_evidence():
+def test_refusal_says_code_remedy_and_evidence() -> None:
     assert str(BankRefused("bank.x", "do y")) == "bank.x: do y"
     assert str(BankRefused("bank.x", "do y", a=1, b=2)) == "bank.x: do y (a=1, b=2)"

@@ -34,14 +34,14 @@ def talk(model: str, request: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("line", GOLDEN.strip().splitlines())
-def test_published_frames_get_their_published_reply(line):
+def test_published_frames_get_their_published_reply(line: str) -> None:
     asked, _, answered = line.partition("|")
     request = bytes.fromhex(asked)
     expected = request if answered.strip() == "=" else bytes.fromhex(answered)
     assert talk("waveshare-rtu-io-8ch", request) == expected
 
 
-def test_published_reads_without_reply_and_replies_have_right_crc():
+def test_published_reads_without_reply_and_replies_have_right_crc() -> None:
     for text in ("01 03 10 00 00 08 40 CC", "01 0F 00 00 00 08 01 FF BE D5"):
         assert talk("waveshare-rtu-io-8ch", bytes.fromhex(text))[:2] == bytes.fromhex(text)[:2]
     assert frames.rtu(1, b"\x85\x02").hex(" ").upper() == "01 85 02 C3 51"
@@ -49,16 +49,16 @@ def test_published_reads_without_reply_and_replies_have_right_crc():
 
 
 @pytest.mark.parametrize("text", GOLDEN_R421)
-def test_published_r421_frames_are_echoed(text):
+def test_published_r421_frames_are_echoed(text: str) -> None:
     assert talk("eletechsup-r421", bytes.fromhex(text)) == bytes.fromhex(text)
 
 
-def test_every_make_has_a_transcript():
+def test_every_make_has_a_transcript() -> None:
     assert {path.stem for path in FOLDER.glob("*.txt")} == set(MODELS)
 
 
 @pytest.mark.parametrize("model", sorted(MODELS))
-def test_transcript(model):
+def test_transcript(model: str) -> None:
     board, now, reply = make_board(model), 0, None
     text = (FOLDER / f"{model}.txt").read_text("utf-8")
     said = 0
