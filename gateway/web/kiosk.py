@@ -156,6 +156,8 @@ _Typed = Annotated[str, msgspec.Meta(min_length=1, max_length=TYPED_CHARACTERS_M
 _Argument = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9 ]{0,16}\Z")]
 _KIOSK = re.compile(r"[a-z0-9-]{1,16}")
 _HTTP_PORT = 80
+# SPEC: RFC 3986 3.2.2: an IPv6 address stands in brackets, and nothing else we answer to does.
+_HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[^\[\]:]+))(?::(?P<port>[0-9]{1,5}))?")
 _Body = TypeVar("_Body")
 
 
@@ -247,10 +249,11 @@ def _host_is_ours(request: web.Request) -> bool:
     transport = request.transport
     if len(hosts) != 1 or transport is None:
         return False
-    name, port = _split_host(hosts[0])
+    host = _HOST.fullmatch(hosts[0])
     own = transport.get_extra_info("sockname")
-    if not isinstance(own, tuple) or port != own[1]:
+    if host is None or not isinstance(own, tuple) or int(host["port"] or _HTTP_PORT) != own[1]:
         return False
+    name = host["v6"] or host["name"]
     if name.lower() == "localhost":
         return True
     try:
@@ -259,21 +262,11 @@ def _host_is_ours(request: web.Request) -> bool:
         return False
 
 
-def _split_host(host: str) -> tuple[str, int | None]:
-    name, colon, port = host.rpartition(":")
-    if not colon or host.endswith("]"):
-        name, port = host, str(_HTTP_PORT)
-    # A literal IPv6 address stands in brackets, and nothing else does.
-    if (":" in name) != (name.startswith("[") and name.endswith("]")):
-        return "", None
-    digits = port.isascii() and port.isdigit() and len(port) <= len("65535")
-    return name.removeprefix("[").removesuffix("]"), int(port) if digits else None
-
-
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(SECURITY_HEADERS)
     # The page's parts are asked for again after an update (they carry an ETag); answers never stay.
     static = request.path == "/" or request.path.startswith("/static/")
+    static = static and response.status < 400  # noqa: PLR2004  # HTTP's own border of errors
     response.headers[hdrs.CACHE_CONTROL] = "no-cache" if static else "no-store"
 
 

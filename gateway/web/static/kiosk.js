@@ -14,6 +14,7 @@ const ANSWER_MS = 3000; // a screen should have come by then: let people try aga
 const LOST_MS = 1200; // a shorter break of the line is nobody's business
 const ACTIVE_MS = 10_000; // whoever types is still there: say so at most this often
 const IDLE_MS = 60_000; // on the welcome page the language goes back to the first
+const WARN_MS = 20_000; // a warning comes so long before the end
 const TICK_MS = 200;
 const STALE_MS = 3000;
 const MORE_TIME = "stay";
@@ -37,7 +38,11 @@ let answerTimer = 0;
 let toastTimer = 0;
 let lostTimer = 0;
 
-const spec = () => table[screen.name];
+// A screen may look different for one `why`: "deliver.open:parcel.too_small".
+function spec() {
+  const own = table[`${screen.name}:${screen.why}`];
+  return own ? { ...own, own: true } : table[screen.name];
+}
 
 // --- what a person does ---------------------------------------------------------------------
 
@@ -103,17 +108,20 @@ function complain() {
 
 const content = ({ ends_ms: _ends, warn: _warn, ...rest }) => JSON.stringify(rest);
 
-function onScreen(next) {
+function onScreen(next, first) {
   clearTimeout(lostTimer);
   if (!table[next.name]) {
     setTimeout(() => location.reload(), STALE_MS); // the gateway is newer than this page
     return;
   }
   lost.hidden = true;
-  ends = next.ends_ms > 0
-    ? { until: performance.now() + next.ends_ms, from: Math.max(next.ends_ms, 1) }
-    : null;
-  const same = screen !== null && content(screen) === content(next) && (!acted || next.warn);
+  const unchanged = screen !== null && content(screen) === content(next);
+  const same = unchanged && (!acted || next.warn);
+  if (!(same && ends && (next.warn || first))) {
+    // A warning repeats how long the screen stays in all: the end we know already holds.
+    const stays = next.warn ? Math.min(next.ends_ms, WARN_MS) : next.ends_ms;
+    ends = stays > 0 ? { until: performance.now() + stays, from: next.ends_ms } : null;
+  }
   const before = screen;
   screen = next;
   if (!same) {
@@ -134,20 +142,22 @@ function onScreen(next) {
   warn(next.warn);
 }
 
-function draw(focusOn = null) {
+// `again`: the same screen after a choice on it; the focus stays at the element named.
+function draw(again = null) {
   const { layout, tone: mood } = spec();
-  const refused = refusal(screen, entry !== null) !== "";
+  const refused = refusal(screen, spec()) !== "";
   document.body.className = `layout-${layout} tone-${mood}${refused ? " refused" : ""}`;
   document.body.dataset.screen = screen.name;
   document.body.classList.toggle("typing", layout === "scan" && memory.typing);
   const parts = LAYOUTS[layout](screen, spec(), { press, entry, memory, again: draw });
-  const stage = el("div.stage", {}, ...parts.filter(Boolean));
+  const stage = el(again === null ? "div.stage.new" : "div.stage", {}, ...parts.filter(Boolean));
   stage.setAttribute("role", "group");
   stage.setAttribute("aria-labelledby", "title");
   main.replaceChildren(stage);
+  entry?.draw();
   drawBar();
-  const target = (typeof focusOn === "string" && main.querySelector(focusOn))
-    || entry?.field || main.querySelector("#title");
+  tick();
+  const target = (again && main.querySelector(again)) || entry?.field || main.querySelector("#title");
   target?.focus({ preventScroll: true });
 }
 
@@ -159,22 +169,19 @@ function drawBar() {
       type: "button", lang: name, "data-language": name,
       onclick: () => {
         setLanguage(name);
-        draw();
-        warn(screen.warn);
+        draw(entry ? ".field" : "#title");
       },
     },
     icon("globe"), el("span", {}, languageName(name)),
   ));
   const line = el("div.remaining", { "aria-hidden": "true" }, el("span"));
-  bar.setAttribute("aria-label", ui("language"));
   bar.replaceChildren(line, el("div.left", {}, ...left), el("div.right", {}, ...languages));
 }
 
 function announce(quiet) {
-  const values = { door: screen.door, count: screen.count, size: screen.size };
-  const why = refusal(screen, entry !== null);
+  const why = refusal(screen, spec());
   say([
-    screenText(screen.name, "title", values), why || screenText(screen.name, "text", values),
+    screenText(screen, "title"), why || screenText(screen, "text"),
   ].join(". "));
   if (!quiet) {
     tone(why ? "bad" : spec().tone);
@@ -189,6 +196,7 @@ function say(words) {
 
 function warn(near) {
   ending.hidden = !near;
+  bar.inert = near; // it is covered
   if (near) {
     ending.replaceChildren(
       icon("clock"),
@@ -219,7 +227,7 @@ function tick() {
   const first = LANGUAGES.includes(SETTINGS.get("lang")) ? SETTINGS.get("lang") : LANGUAGES[0];
   if (screen?.name === "welcome" && idle && currentLanguage() !== first) {
     setLanguage(first);
-    draw();
+    draw("#title");
   }
 }
 

@@ -4,7 +4,6 @@
 import { el, icon } from "./dom.js";
 import { hasWhy, screenText, text, ui } from "./texts.js";
 
-const values = (screen) => ({ door: screen.door, count: screen.count, size: screen.size });
 const PICTURES = { open_again: "open", help: "help", mine: "parcel", collect: "collect", deliver: "deliver" };
 
 // "home:done" in screens.json: the button `home`, labelled with the text `done`.
@@ -19,24 +18,27 @@ export function button(spec, press, ...classes) {
 }
 
 function title(screen) {
-  return el("h1", { id: "title", tabindex: "-1" }, screenText(screen.name, "title", values(screen)));
+  return el("h1", { id: "title", tabindex: "-1" }, screenText(screen, "title"));
 }
 
 function lead(screen) {
-  const again = screen.count > 1 ? screenText(screen.name, "again", values(screen)) : "";
-  const said = again || screenText(screen.name, "text", values(screen));
+  const again = screen.count > 1 ? screenText(screen, "again") : "";
+  const said = again || screenText(screen, "text");
   return said ? el("p.lead", {}, said) : null;
 }
 
-export function refusal(screen, isEntry) {
-  if (screen.why === "" || (!hasWhy(screen.why) && !isEntry)) {
+// Why something was refused, in words; none where the screen has words of its own for this `why`. A
+// code we have no words for is told as "that did not work" where a person typed something.
+export function refusal(screen, spec) {
+  const typed = spec.send !== undefined || spec.choice !== undefined;
+  if (screen.why === "" || spec.own || (!hasWhy(screen.why) && !typed)) {
     return "";
   }
-  return text("why", hasWhy(screen.why) ? screen.why : "other", values(screen));
+  return text("why", hasWhy(screen.why) ? screen.why : "other", screen);
 }
 
-function notice(screen, isEntry) {
-  const said = refusal(screen, isEntry);
+function notice(screen, spec) {
+  const said = refusal(screen, spec);
   return said ? el("p.notice", {}, icon("stop"), el("span", {}, said)) : null;
 }
 
@@ -44,7 +46,7 @@ function actions(spec, press) {
   if (spec.buttons.length === 0) {
     return null;
   }
-  const made = spec.buttons.map((one, place) => button(one, press, place === 0 ? "first" : "more"));
+  const made = spec.buttons.map((one, place) => button(one, press, place === 0 && spec.first !== false ? "first" : "more"));
   return el("div.actions", {}, ...made);
 }
 
@@ -57,23 +59,23 @@ function welcome(screen, spec, { press }) {
   return [el("header", {}, title(screen), lead(screen)), el("div.tiles", {}, ...tiles)];
 }
 
-function keypad(screen, _spec, { entry }) {
+function keypad(screen, spec, { entry }) {
   return [
-    el("div.words", {}, title(screen), notice(screen, true) ?? lead(screen), entry.field),
+    el("div.words", {}, title(screen), notice(screen, spec) ?? lead(screen), entry.field),
     entry.keypad(),
   ];
 }
 
-function scan(screen, _spec, { entry, memory, again }) {
+function scan(screen, spec, { entry, memory, again }) {
   const stored = screen.door !== null && screen.why === "";
-  const said = notice(screen, true) ?? (stored
+  const said = notice(screen, spec) ?? (stored
     ? el("p.notice.good", {}, icon("check"),
-      el("span", {}, screenText(screen.name, "stored", values(screen))))
+      el("span", {}, screenText(screen, "stored")))
     : lead(screen));
   const change = el(
     "button.act.more", { type: "button", "data-mode": true, onclick: () => {
       memory.typing = !memory.typing;
-      again();
+      again(".field");
     } },
     icon(memory.typing ? "scan" : "keyboard"),
     el("span", {}, ui(memory.typing ? "scan_instead" : "type_instead")),
@@ -114,7 +116,7 @@ function sizes(screen, spec, { press, memory, again }) {
     el("span.knob", { "aria-hidden": "true" }), el("span.state", {}, ui(memory.low ? "on" : "off")),
   );
   return [
-    el("header", {}, title(screen), notice(screen, true) ?? lead(screen)),
+    el("header", {}, title(screen), notice(screen, spec) ?? lead(screen)),
     el("div.sizes", {}, ...cards), low,
   ];
 }
@@ -129,8 +131,10 @@ function doors(screen, spec, { press }) {
     el("small", {}, ui("door")), el("strong", {}, String(door)),
   ));
   return [
-    el("header", {}, title(screen), notice(screen, true) ?? lead(screen)),
-    el("div.small-doors", {}, ...plates),
+    el("header", {}, title(screen), notice(screen, spec) ?? lead(screen)),
+    plates.length > 0
+      ? el("div.small-doors", {}, ...plates)
+      : el("p.notice.good", {}, icon("parcel"), el("span", {}, ui("nothing"))),
   ];
 }
 
@@ -141,7 +145,7 @@ function door(screen, spec, { press }) {
     el("small", {}, ui("door")), el("strong", {}, number), el("span.badge", {}, icon(spec.icon)),
   );
   const words = el(
-    "div.words", {}, title(screen), lead(screen), notice(screen, false), actions(spec, press),
+    "div.words", {}, title(screen), lead(screen), notice(screen, spec), actions(spec, press),
   );
   return screen.door === null ? notices(screen, spec, { press }) : [plate, words];
 }
@@ -149,7 +153,7 @@ function door(screen, spec, { press }) {
 function notices(screen, spec, { press }) {
   return [
     el("div.sign", { "aria-hidden": "true" }, icon(spec.icon)),
-    el("div.words", {}, title(screen), lead(screen), notice(screen, false), actions(spec, press)),
+    el("div.words", {}, title(screen), lead(screen), notice(screen, spec), actions(spec, press)),
   ];
 }
 

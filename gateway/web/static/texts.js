@@ -27,17 +27,20 @@ export function text(part, key, values = {}) {
     return "";
   }
   const chosen = typeof entry === "string" ? entry : entry[plural(values.count)] ?? entry.other;
-  return chosen.replace(/\{(\w+)\}/g, (_, name) => String(values[name] ?? ""));
+  return fill(chosen, values);
 }
+
+const fill = (words, values) => words.replace(/\{(\w+)\}/g, (_, name) => String(values[name] ?? ""));
 
 const plural = (count) => new Intl.PluralRules(language).select(count ?? 0);
 
 export const ui = (key, values) => text("ui", key, values);
 
-// title, text, again, stored of a screen
-export function screenText(name, key, values) {
-  const entry = catalogues[language].screen[name]?.[key] ?? "";
-  return entry.replace(/\{(\w+)\}/g, (_, value) => String(values[value] ?? ""));
+// The words of a screen: title, text, again, stored. Some have words of their own for a `why`.
+export function screenText(screen, key) {
+  const words = catalogues[language].screen;
+  const entry = (words[`${screen.name}:${screen.why}`] ?? words[screen.name])?.[key] ?? "";
+  return fill(entry, screen);
 }
 
 export const hasWhy = (why) => catalogues[language].why[why] !== undefined;
