@@ -139,6 +139,9 @@ class Board:
         """
         planned = plan.pulse(self.profile, channel, ms)
         self._refuse_unrested(channel)
+        late_ms = round((asyncio.get_running_loop().time() - deadline) * 1000)
+        if late_ms >= 0:
+            raise Late(unit=self.unit.number, late_ms=late_ms)
         self._busy.add(channel)
         try:
             await self._rail.take(deadline)
