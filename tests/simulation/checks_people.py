@@ -1,0 +1,216 @@
+"""Checkers of rights: whose code opens what, revocations, and the bound on guessing."""
+
+from typing_extensions import override
+
+from gateway.core import inputs, outputs
+from gateway.core.inputs import Button, Input
+from sync import codes, facts
+from tests.simulation.checkers import Checker
+from tests.simulation.disk import Stored
+from tests.simulation.tale import ParcelTale
+
+TOKENS = 8
+REFILL_MS = 72 * 3_600_000
+LONG_PACE_MS = 10_000
+
+
+class OpensOnlyItsOwn(Checker):
+    """A code opens the compartment of its own parcel, and never again once it is consumed."""
+
+    invariant = 4
+
+    @override
+    def start(self) -> None:
+        self.typed: dict[str, str] = {}
+
+    @override
+    def booted(self) -> None:
+        self.typed = {}
+
+    @override
+    def given(self, given: Input) -> None:
+        if isinstance(given, inputs.CodeEntered):
+            entered = codes.normalise_typed(given.digits)
+            if entered is not None and self._known(entered):
+                self.typed[given.kiosk] = entered
+
+    def _known(self, entered: str) -> bool:
+        return any(entered in codes_of(self, parcel) for parcel in self.watch.tale.parcels.values())
+
+    @override
+    def put_out(self, output: outputs.Output) -> None:
+        if isinstance(output, outputs.Show) and output.screen.name == "welcome":
+            self.typed.pop(output.kiosk, None)
+
+    @override
+    def drafted(self, row: Stored) -> None:
+        fact = row.fact
+        if isinstance(fact, facts.ParcelCollected):
+            self._consumed(row, fact)
+        if not isinstance(fact, facts.OpenIntended) or fact.purpose != "collect":
+            return
+        parcel = self.watch.tale.parcels.get(fact.of or "")
+        self.check(holds=parcel is not None, why=f"{row.ref} is for no parcel on record")
+        assert parcel is not None
+        self.check(holds=parcel.door == fact.door, why=f"{row.ref} opens another door: {fact}")
+        self.check(holds=not parcel.ended, why=f"{row.ref}: consumed by {parcel.ended}")
+        given = self.watch.now_handling
+        if fact.again is not None:
+            return  # `OnePulse` follows the chain to the first, which is checked here
+        match given:
+            case inputs.CodeEntered():
+                typed = codes.normalise_typed(given.digits)
+            case inputs.ButtonPressed(button=Button.OPEN_AGAIN):
+                typed = self.typed.get(given.kiosk)
+            case _:
+                typed = None
+        right = typed is not None and typed in codes_of(self, parcel)
+        self.check(holds=right, why=f"{row.ref}: nobody typed its code; it comes of {given}")
+
+    def _consumed(self, row: Stored, fact: facts.ParcelCollected) -> None:
+        door = self.watch.tale.door(fact.door or 0)
+        self.check(holds=door.parcel == fact.of, why=f"{row.ref}: in there is {door.parcel}")
+        opened = door.opened_since_deposit and not door.open
+        self.check(holds=opened, why=f"{row.ref}: never opened, or still open")
+        self.check(holds=door.closed_empty is True, why=f"{row.ref}: not seen empty")
+        if fact.by == "code":
+            passed = self.site.time.now - door.closed_at
+            grace = self.site.settings.grace_ms * 99 // 100
+            self.check(holds=passed >= grace, why=f"{row.ref}: {passed} ms after closing")
+
+
+def codes_of(checker: Checker, parcel: ParcelTale) -> tuple[str, ...]:
+    """Return every form of a parcel's code that may open it: its own, and one re-issue ahead."""
+    known: dict[str, tuple[str, ...]] = checker.watch.__dict__.setdefault("codes_of", {})
+    if parcel.ref not in known:
+        key, fact = checker.site.settings.code_key, parcel.fact
+        own = [key.code(parcel.identity, fact.counter + ahead) for ahead in (0, 1)]
+        known[parcel.ref] = tuple(
+            form for code in own for form in (code.short(fact.digits), code.long)
+        )
+    return known[parcel.ref]
+
+
+class CodeStaysGood(Checker):
+    """The right code of a parcel on record is never charged, nor called unknown or used."""
+
+    invariant = 4
+
+    @override
+    def handled(self, given: Input) -> None:
+        if not isinstance(given, inputs.CodeEntered) or not self.site.up:
+            return
+        entered = codes.normalise_typed(given.digits)
+        live = [parcel for parcel in self.watch.kept.parcels.values() if not parcel.ended]
+        mine = [parcel for parcel in live if entered in codes_of(self, parcel)[:2]]
+        if not mine or any(self._claimed(parcel) for parcel in mine):
+            return
+        refused = [row.fact for row in self.watch.drafts if isinstance(row.fact, facts.CodeRefused)]
+        bad = [f for f in refused if f.why in {"code.unknown", "code.retired"} or f.charged]
+        self.check(holds=not bad, why=f"the code of {mine[0].ref} is refused: {bad}")
+
+    def _claimed(self, parcel: ParcelTale) -> bool:
+        return any(
+            isinstance(row.fact, facts.ParcelClaimed | facts.AnnexErased)
+            and row.fact.of == parcel.ref
+            for row in self.watch.tale.rows.values()
+        )
+
+
+class RevokedWins(Checker):
+    """After a grant's revocation is on record nothing is opened by it."""
+
+    invariant = 5
+
+    @override
+    def drafted(self, row: Stored) -> None:
+        fact = row.fact
+        if isinstance(fact, facts.OpenIntended) and fact.by in self.watch.tale.issued:
+            revoked = fact.by in self.watch.tale.revoked
+            self.check(holds=not revoked, why=f"{row.ref} is by {fact.by}, which is revoked")
+
+
+class GuessingBounded(Checker):
+    """Guesses cost tokens before they are answered, and nothing but true time refills them.
+
+    The bucket here counts every well-formed short miss that was looked at, by true time. With it
+    empty no short code opens anything, and of long ones one is looked at in ten seconds.
+    """
+
+    invariant = 12
+
+    @override
+    def start(self) -> None:
+        self.level = TOKENS * REFILL_MS
+        self.at = 0
+        self.long_at = -LONG_PACE_MS
+
+    def _refill(self) -> None:
+        now = self.site.time.now
+        passed = (now - self.at) * 101 // 100
+        self.level = min(TOKENS * REFILL_MS, self.level + passed)
+        self.at = now
+
+    @override
+    def given(self, given: Input) -> None:
+        self._refill()
+        self.owed = self._is_miss(given)
+
+    def _is_miss(self, given: Input) -> bool:
+        if not isinstance(given, inputs.CodeEntered):
+            return False
+        entered = codes.normalise_typed(given.digits)
+        key = self.site.settings.code_key
+        if entered is None or len(entered) not in {9, 16}:
+            return False
+        if not codes.check_digit_fits(entered, key.site):
+            return False
+        return not any(
+            entered in codes_of(self, parcel) for parcel in self.watch.tale.parcels.values()
+        )
+
+    @override
+    def drafted(self, row: Stored) -> None:
+        fact = row.fact
+        if isinstance(fact, facts.CodeRefused) and fact.charged:
+            self.check(
+                holds=self.level >= REFILL_MS, why=f"{row.ref} spends a token of an empty bucket"
+            )
+            self.level -= REFILL_MS
+        given = self.watch.now_handling
+        if isinstance(fact, facts.OpenIntended) and isinstance(given, inputs.CodeEntered):
+            entered = codes.normalise_typed(given.digits) or ""
+            if len(entered) < 16:
+                empty = self.level < REFILL_MS
+                self.check(holds=not empty, why=f"{row.ref}: a short code, and the bucket is empty")
+
+    @override
+    def handled(self, given: Input) -> None:
+        """A miss that was looked at is on record by now, before its answer can be shown."""
+        if not self.owed or not self.site.up or self.site.shell.failed:
+            return
+        assert isinstance(given, inputs.CodeEntered)
+        long = len(codes.normalise_typed(given.digits) or "") == 16
+        refused = [row.fact for row in self.watch.drafts if isinstance(row.fact, facts.CodeRefused)]
+        charged = any(fact.charged for fact in refused)
+        unknown = any(fact.why == "code.unknown" for fact in refused)
+        if unknown and not charged:
+            self.check(holds=long, why="a short miss was looked at, and cost nothing")
+            passed = self.site.time.now - self.long_at
+            self.check(holds=passed >= LONG_PACE_MS * 99 // 100, why="long misses come too fast")
+            self.long_at = self.site.time.now
+
+    @override
+    def lost(self) -> None:
+        """A charge that was never durable: its answer was never shown, it is lost with it."""
+        self.start()
+        for row in self.site.disk.rows:
+            fact = row.fact
+            if isinstance(fact, facts.CodeRefused) and fact.charged:
+                when = self.watch.drafted_at[row.ref]
+                passed = (when - self.at) * 101 // 100
+                self.level = min(TOKENS * REFILL_MS, self.level + passed) - REFILL_MS
+                self.at = when
+
+
+PEOPLE: tuple[type[Checker], ...] = (OpensOnlyItsOwn, CodeStaysGood, RevokedWins, GuessingBounded)

@@ -1,0 +1,19 @@
+"""Every planted error is found by the checker that is there for it, in a bounded number of seeds."""
+
+import pytest
+
+from tests.simulation.planted import PLANTED, Planted
+from tests.simulation.run import run
+
+SEEDS = 300
+
+
+@pytest.mark.parametrize("planted", PLANTED, ids=[planted.name for planted in PLANTED])
+def test_planted_error_is_found(planted: Planted) -> None:
+    with planted.growing() as plan:
+        for seed in range(SEEDS):
+            report = run(seed, plan=plan)
+            if report.violation:
+                assert report.checker in planted.caught_by, report.violation
+                return
+    pytest.fail(f"{planted.name}: not found in {SEEDS} seeds")
