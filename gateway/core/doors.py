@@ -96,17 +96,29 @@ def may_leave(state: State, pulse: Pulse) -> bool:
     if opening is None or opening.intent != pulse.intent or opening.phase is not Phase.WAITING:
         _free_rail(state, pulse.intent, pulse.door)
         return False
-    if state.mono > pulse.deadline:
+    why = "door.late" if state.mono > pulse.deadline else ""
+    if _revoked(state, opening):
+        why = "staff.revoked"
+    if why:
         pulse_done(
             state,
             PulseDone(
-                now=state.now, intent=pulse.intent, door=pulse.door,
-                result="not_sent", why="door.late",
+                now=state.now, intent=pulse.intent, door=pulse.door, result="not_sent", why=why
             ),
-        )  # fmt: skip
+        )
         return False
     opening.phase = Phase.PULSING
+    # Whether or not anybody ever says how the pulse ended, the rail serves the next one.
+    state.timers["rail", state.item(pulse.door).rail] = (
+        pulse.deadline + pulse.ms + state.settings.answer_ms
+    )
     return True
+
+
+def _revoked(state: State, opening: Opening) -> bool:
+    """Return whether the grant this door opens by has ended: seen, it wins at every step."""
+    courier = state.book.couriers.get(opening.by)
+    return courier is not None and courier.revoked
 
 
 def pulse_done(state: State, done: PulseDone) -> None:
@@ -197,12 +209,33 @@ def window_over(state: State, opening: Opening) -> None:
         opening.occupied = state.look(opening.door).occupied
         JUDGES["deposit"](state, opening)
         return
-    again = opening.attempt < state.settings.attempts and state.reachable(opening.door)
-    if not again or (opening.purpose == "deposit" and custody is Custody.DOUBT):
-        _give_up(state, opening, "door.no_opening")
+    why = _no_more(state, opening, custody)
+    if why:
+        _give_up(state, opening, why)
+        return
+    if _revoked(state, opening):
+        _give_up(state, opening, "staff.revoked")
         return
     opening.attempt += 1
     _command(state, opening, "no_opening")
+
+
+def _no_more(state: State, opening: Opening, custody: Custody) -> str:
+    """Return why a door that did not open is not tried again, or nothing if it is."""
+    if not state.reachable(opening.door):
+        return "door.silent"  # the lock is not to blame
+    if _revoked(state, opening):
+        return "grant.revoked"
+    last = opening.attempt >= state.settings.attempts
+    if last or (opening.purpose == "deposit" and custody is Custody.DOUBT):
+        return "door.no_opening"
+    return ""
+
+
+def _revoked(state: State, opening: Opening) -> bool:
+    """Return whether the right that this opening acts for has ended."""
+    courier = state.book.couriers.get(opening.by)
+    return courier is not None and courier.revoked
 
 
 def door_seen(state: State, door: int, *, is_open: bool) -> None:

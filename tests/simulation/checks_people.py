@@ -129,6 +129,13 @@ class RevokedWins(Checker):
             revoked = fact.by in self.watch.tale.revoked
             self.check(holds=not revoked, why=f"{row.ref} is by {fact.by}, which is revoked")
 
+    @override
+    def put_out(self, output: outputs.Output) -> None:
+        if isinstance(output, outputs.Pulse):
+            intent = self.watch.tale.intents[output.intent]
+            revoked = intent.fact.by in self.watch.tale.revoked
+            self.check(holds=not revoked, why=f"{output} by a grant that is revoked")
+
 
 class GuessingBounded(Checker):
     """Guesses cost tokens before they are answered, and nothing but true time refills them.
