@@ -193,3 +193,14 @@ def test_state_is_json_and_bounds_the_openings(bank: Bank) -> None:
     assert len(bank_state(bank)["doors"][0]["openings"]) == 10
     assert told["doors"][2]["shows_occupied"] is None
     assert told["boards"][0]["line"] == "l"
+
+
+@pytest.mark.parametrize("step_ms", [1, 10_000])
+def test_each_bounce_reaches_the_board_at_its_own_time(bank: Bank, step_ms: int) -> None:
+    bank.inject_board("i", "linkage")
+    bank.person.force(3)
+    for now in range(0, 10_001, step_ms):
+        bank.advance(now)
+    # Five changes of the switch within 12 ms: on, off, on, off, on.
+    told = bank_state(bank)["doors"][2]
+    assert (told["pulses"], told["min_off_ms"], told["max_on_ms"]) == (3, 3, 9_988)
