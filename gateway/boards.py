@@ -156,8 +156,8 @@ class Boards:
                 return "not_sent", "site.stopping" if self._held else "board.not_ready"
             await self._watches[name].port.pulse(int(channel), pulse.ms, deadline=deadline)
         except AdapterError as error:
-            quiet = not error.doubt
-            return "unanswered" if error.doubt else "not_sent", error.code
+            quiet = not error.sent
+            return "unanswered" if error.sent else "not_sent", error.code
         finally:
             if quiet:
                 rail.release()

@@ -18,6 +18,14 @@ from sync.errors import SyncError
 
 # Name -> (module with `command`, the line in --help). tests/house compares it with the modules.
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "run": ("gateway.commands.run", "Run the site in the foreground."),
+    "init": ("gateway.commands.init", "Make a new site: its keys, its log."),
+    "site": ("gateway.commands.site", "Import and export the map of boards and doors."),
+    "courier": ("gateway.commands.courier", "Add, list and remove couriers."),
+    "support": ("gateway.commands.support", "Help at one door, with a reason on record."),
+    "code": ("gateway.commands.code", "Show the pick-up code of a parcel that is here."),
+    "annex": ("gateway.commands.annex", "Erase personal data; the log still verifies."),
+    "status": ("gateway.commands.status", "Show doors, custody and health of the running site."),
     "board": ("gateway.commands.board", "Speak to one locker board: pulse a lock, read inputs."),
     "log": ("gateway.commands.log", "Show, verify and prove the signed log of a site."),
 }

@@ -118,19 +118,17 @@ class Clock:
         path: Path,
         *,
         last_boot: int = 0,
-        entry_ms: int = 0,
         source: Source | None = None,
         build_ms: int = BUILT_MS,
     ) -> "Clock":
         """Count a boot durably and return its clock.
 
-        `last_boot` and `entry_ms` are the highest boot and the latest UTC that the log proves.
-        A missing or torn file costs nothing but its saved clock. Raises ClockBroken.
+        `last_boot` is the highest boot in the log; the UTC that the log proves comes by
+        `raise_floor`. A missing or torn file costs nothing but its saved clock. Raises ClockBroken.
         """
         saved = read(path)
         boot = max(saved.boot, last_boot) + 1
-        floor_ms = max(build_ms, entry_ms, saved.saved_ms)
-        clock = cls(path, source or Machine(), boot, floor_ms)
+        clock = cls(path, source or Machine(), boot, max(build_ms, saved.saved_ms))
         clock.save()
         return clock
 
@@ -149,6 +147,12 @@ class Clock:
             drift_ms = had_ms + (mono_ms - since_ms) * DRIFT_PPM // 1_000_000 + 1
             return Now(wall_ms, mono_ms, self.boot, Trust.DRIFTING, drift_ms)
         return Now(wall_ms, mono_ms, self.boot, Trust.FLOOR, UNKNOWN_ERROR_MS)
+
+    def raise_floor(self, utc_ms: int) -> None:
+        """Learn that `utc_ms` is past: from now on this clock is not before it."""
+        mono_ms = self._source.mono_ms()
+        if utc_ms > self._floor_ms + mono_ms - self._floor_mono_ms:
+            self._floor_ms, self._floor_mono_ms = utc_ms, mono_ms
 
     def save(self) -> None:
         """Keep boot and clock. Only a trusted clock raises the floor: a wrong one would stay."""

@@ -1,4 +1,4 @@
-"""What the machine must be told about this site, as typed TOML. Pure: text in, values out.
+"""What the machine must be told about this site, as typed TOML: `parse` is pure.
 
 The bank's map is not here: it lives in the signed log (`site import`). Units are in the names.
 Unknown keys are refused with their line, code `config.invalid`. The example file in `deploy/config`
@@ -7,7 +7,7 @@ shows every key; a test holds it to this file.
 
 import ipaddress
 from dataclasses import fields
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
 import msgspec
@@ -112,6 +112,11 @@ def parse(text: str, file: str = "config") -> Config:
     for key, reason in _objections(config):
         raise tomlfile.refusal("config.invalid", file, lines, key, reason)
     return config
+
+
+def read(file: Path) -> Config:
+    """Read and parse a file. Raises FileRefused."""
+    return parse(tomlfile.text_of(file, "config.invalid"), str(file))
 
 
 def _objections(config: Config) -> list[tuple[str, str]]:

@@ -6,13 +6,13 @@ failure nothing more is taken: the engine that wrote it is past, and is recovere
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from gateway.core.outputs import Persist
 from gateway.ports import StorePort
 from sync.errors import StoreFailed
-from sync.reader import Record
+from sync.store import Record
 
 GROUP_MAX: Final = 64
 """`Persist`s in one flush: keeps a transaction short enough to be done in one turn of the disk."""
@@ -62,7 +62,7 @@ class Journal:
             while self._waiting:
                 group = [self._waiting[place] for place in range(min(GROUP_MAX, self.backlog))]
                 try:
-                    await self._store.append(_records(group))
+                    await self._store.append(records(group))
                 except StoreFailed as error:
                     self._die(error.reason)
                     return
@@ -78,7 +78,8 @@ class Journal:
         self._failed(reason)
 
 
-def _records(group: list[Persist]) -> list[Record]:
+def records(group: Sequence[Persist]) -> list[Record]:
+    """Return the entries of these, in order, as the store takes them."""
     return [
         Record(draft.lane, draft.index, draft.entry, draft.annex, draft.salt)
         for persist in group

@@ -1,4 +1,4 @@
-"""The bank's map as a TOML file for people: `site import FILE` and its exact inverse. Pure.
+"""The bank's map as a TOML file for people: `site import FILE` and its exact inverse.
 
     [boards.locks-1]
     line = "bank"
@@ -19,6 +19,7 @@ object to. Channels count from 0.
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -95,6 +96,11 @@ def parse(text: str, known: Known, file: str = "map") -> SiteMap:
         for door in sorted(read.door, key=lambda door: door.number)
     }
     return SiteMap(boards=boards, doors=doors)
+
+
+def load(file: Path, known: Known) -> SiteMap:
+    """Read and parse a file. Raises FileRefused."""
+    return parse(tomlfile.text_of(file, "map.invalid"), known, str(file))
 
 
 def write(site: SiteMap) -> str:

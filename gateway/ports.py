@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from sync.entry import Lane
-from sync.reader import Record
+from sync.store import Record
 
 
 class ReadingPort(Protocol):
@@ -27,13 +27,13 @@ class ReadingPort(Protocol):
 class BoardPort(Protocol):
     """A controller board. Every call may raise `adapters.errors.AdapterError`.
 
-    The error's `doubt` says whether the board may have acted on it.
+    The error's `sent` says whether the board may have acted on it.
     """
 
     async def start(self) -> None:
         """All lock coils off, read back; what the profile demands is checked."""
 
-    async def pulse(self, channel: int, ms: int, *, deadline: float) -> None:
+    async def pulse(self, channel: int, ms: int, *, deadline: float) -> object:
         """Pulse a coil once; return when it is over.
 
         `deadline` is on the event loop's clock: after it nothing is sent.

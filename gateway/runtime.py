@@ -98,7 +98,7 @@ class Life:
         self._begun = begun
         self._desk = desk
         self._measure = measure
-        self._map = engine.book.map
+        self._map = engine.state.book.map
         self._persisted: int | None = None
         self._failed = ""
         self._wake_at_ms: int | None = None
@@ -173,7 +173,7 @@ class Life:
 
     def _map_is_durable(self) -> bool:
         """Say whether the engine took another map, and everybody may know it."""
-        changed = self.engine.book.map is not self._map
+        changed = self.engine.state.book.map is not self._map
         return changed and not self.journal.backlog and self._persisted is None
 
     def _next(self) -> Input | None:

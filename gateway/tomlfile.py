@@ -7,6 +7,7 @@ named instead: the reason is exact in any case.
 
 import re
 import tomllib
+from pathlib import Path
 from typing import TypeVar
 
 import msgspec
@@ -43,15 +44,45 @@ def read(text: str, kind: type[T], *, code: str, file: str) -> tuple[T, dict[str
     try:
         return msgspec.convert(raw, kind), lines
     except msgspec.ValidationError as error:
-        reason, _, path = str(error).partition(" - at ")
-        key = re.sub(r"\[(\d+)\]", r".\1", path.strip("`").removeprefix("$")).strip(".")
-        key = key.replace("[...]", "")
-        unknown = _UNKNOWN.search(reason)
-        if unknown:
-            key = f"{key}.{unknown.group(1)}".strip(".")
+        reason, key = _where(raw, kind, str(error))
         raise refusal(code, file, lines, key, reason) from None
     except RecursionError:
         raise refusal(code, file, lines, "", "nested too deeply") from None
+
+
+def text_of(file: Path, code: str) -> str:
+    """Return what a file says, at most a character more than allowed. Raises FileRefused(code)."""
+    try:
+        with file.open(encoding="utf-8") as opened:
+            return opened.read(CHARACTERS_MAX + 1)
+    except UnicodeDecodeError as error:
+        raise refusal(code, str(file), {}, "", f"not UTF-8: {error.reason}") from None
+    except OSError as error:
+        raise refusal(code, str(file), {}, "", error.strerror or "cannot be read") from error
+
+
+def _where(raw: dict[str, object], kind: type[object], message: str) -> tuple[str, str]:
+    """Return msgspec's reason, and the dotted key that it means."""
+    reason, _, path = message.partition(" - at ")
+    path = path.strip("`").removeprefix("key` in `").removeprefix("$").strip(".")
+    table, named, rest = path.partition("[...]")
+    if named:
+        # The library does not say which entry of a table it was: the first that fails alone.
+        path = f"{table}.{_culprit(raw, kind, table)}{rest}"
+    key = re.sub(r"\[(\d+)\]", r".\1", path)
+    unknown = _UNKNOWN.search(reason)
+    return reason, f"{key}.{unknown.group(1)}".strip(".") if unknown else key
+
+
+def _culprit(raw: dict[str, object], kind: type[object], table: str) -> str:
+    entries = raw.get(table)
+    for name, value in entries.items() if isinstance(entries, dict) else ():
+        try:
+            msgspec.convert(raw | {table: {name: value}}, kind)
+        except msgspec.ValidationError as error:
+            if f"$.{table}[...]" in str(error):
+                return str(name)
+    return ""
 
 
 def refusal(code: str, file: str, lines: dict[str, int], key: str, reason: str) -> FileRefused:

@@ -1,0 +1,218 @@
+"""The wiring: the only place that knows all concrete rooms, and what follows the end of a life.
+
+    lock -> clock -> kiosk and control listen -> [store -> recover -> boards -> live] -> ...
+
+A full disk ends a life; the next one begins when the store opens again. Another map ends a life
+too. Any other trouble of the disk ends the process, so that systemd starts a new one, which reads
+what is durable. A bug does the same, with its traceback.
+"""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+
+from gateway import health, identity, logs, site, systemd
+from gateway.bank import Bank
+from gateway.boards import Boards
+from gateway.clock import Clock
+from gateway.config import Config
+from gateway.control import SOCKET, Control
+from gateway.core.engine import Engine
+from gateway.core.outputs import Output
+from gateway.desk import Desk
+from gateway.errors import GatewayError
+from gateway.runtime import End, Life
+from gateway.web.kiosk import make_app
+from sync.errors import StoreFailed
+from sync.store import Store
+
+FULL_WAIT_S: Final = (5.0, 10.0, 20.0, 40.0, 60.0)
+"""How long to wait for room on the disk, each time; the last one repeats."""
+
+_log = logs.get("app")
+
+
+class App:
+    """One process of one site. `run` returns the exit status; `stop` ends it."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.data = Path(config.data_dir)
+        self.who = site.load(self.data)
+        self.database = identity.database_of(self.data)
+        self.stopping = asyncio.Event()
+        self.kiosk_url = ""
+        self._life: Life | None = None
+        self._bank: Bank | None = None
+        self._clock: Clock
+        self._desk: Desk
+
+    def stop(self) -> None:
+        """End: all coils off, log closed, within two seconds."""
+        self.stopping.set()
+
+    async def run(self) -> int:
+        """Run until stopped; 0, or 1 when the disk is broken. Raises GatewayError, StoreFailed."""
+        with site.locked(self.data):
+            self._clock = site.start_clock(self.data)
+            self._desk = Desk(self.config.kiosk.kiosks, self._clock.now)
+            async with self._listening():
+                pulse = asyncio.create_task(_signs_of_life())
+                try:
+                    return await self._live_on()
+                finally:
+                    pulse.cancel()
+                    self._desk.close("site.stopping")
+                    _log.info("site.stopped")
+
+    async def _live_on(self) -> int:
+        tried = 0
+        while not self.stopping.is_set():
+            try:
+                end = await self._live()
+            except StoreFailed as error:
+                if error.reason != "full":
+                    raise
+                end = End.FULL
+            else:
+                tried = 0
+            _log.info("life.ended", end=end.value)
+            match end:
+                case End.STOPPED:
+                    return 0
+                case End.BROKEN:
+                    return 1
+                case End.MAP:
+                    self._desk.close("site.starting")
+                case End.FULL:
+                    self._desk.close("log.full")
+                    wait_s = FULL_WAIT_S[min(tried, len(FULL_WAIT_S) - 1)]
+                    tried += 1
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(wait_s):
+                            await self.stopping.wait()
+        return 0
+
+    async def _live(self) -> End:
+        store = await Store.open(self.database, self.who.identity)
+        try:
+            chosen = site.settings(
+                self.who, self.config.kiosk.kiosks, **self.config.timing.chosen()
+            )
+            engine, begun = await asyncio.to_thread(site.replayed, self.data, chosen, self._clock)
+            if not engine.state.book.sizes:
+                # Power was lost before `init` could write the first entry.
+                await site.begin_log(engine, store, self._clock, self.who)
+            bank = Bank(engine.state.book.map, self.config.lines)
+            self._bank = bank
+            await bank.open()
+            try:
+                self._life = self._make_life(engine, begun, store, bank)
+                return await self._life.run(self.stopping, self._ready)
+            finally:
+                self._life, self._bank = None, None
+                await bank.close()
+        finally:
+            await store.close()
+
+    def _make_life(self, engine: Engine, begun: list[Output], store: Store, bank: Bank) -> Life:
+        clock, timing = self._clock, self.config.timing
+        return Life(
+            engine,
+            begun,
+            clock=clock,
+            store=store,
+            desk=self._desk,
+            boards=lambda post: Boards(
+                engine.state.book.map, bank.ports, timing, post=post, now=clock.now
+            ),
+            measure=self._measure,
+        )
+
+    def _ready(self) -> None:
+        doors = len(self._life.engine.state.book.map.doors) if self._life else 0
+        _log.info("site.ready", site=self.who.name, kiosk=self.kiosk_url, doors=doors)
+        systemd.notify("READY=1")
+
+    # --- listeners ----------------------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def _listening(self) -> AsyncIterator[None]:
+        """Serve the kiosk on loopback and local control on its socket."""
+        control = Control(self._desk.ask, self.status, self._clock.now)
+        runner = web.AppRunner(
+            make_app(self._desk), access_log=None, handle_signals=False, shutdown_timeout=0.5
+        )
+        await runner.setup()
+        try:
+            where = self.config.kiosk
+            listener = web.TCPSite(runner, where.host, where.port)
+            try:
+                await listener.start()
+            except OSError as error:
+                raise GatewayError(
+                    "kiosk.unavailable",
+                    "Stop what listens there, or choose another port",
+                    listen=where.listen,
+                    errno=error.errno,
+                ) from error
+            host, port = runner.addresses[0][:2]
+            self.kiosk_url = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+            await control.start(self.data / SOCKET)
+            yield
+        finally:
+            await control.close()
+            await runner.cleanup()
+
+    def status(self) -> Mapping[str, object]:
+        """Return what `locker-gateway status` shows."""
+        told: dict[str, object] = {
+            "site": self.who.name,
+            "epoch": self.who.identity.epoch,
+            "kiosk": self.kiosk_url,
+            "health": dict(self._desk.health()),
+        }
+        life, bank = self._life, self._bank
+        if life is not None:
+            book = life.engine.state.book
+            looks = life.engine.state.seen
+            seen = {door: (look.open, look.occupied) for door, look in looks.items()}
+            told |= {
+                "doors": health.doors(book, seen),
+                "alarms": health.alarms(book),
+                "boards": dict(life.boards.counters),
+            }
+        if bank is not None:
+            told["lines"] = bank.health()
+        return told
+
+    def _measure(self, life: Life) -> dict[str, int]:
+        values = health.machine(self.data, self.database)
+        return values | health.site(life.engine.state.book, life.boards.counters)
+
+
+async def _signs_of_life() -> None:
+    every_s = systemd.watchdog_s()
+    while every_s is not None:
+        systemd.notify("WATCHDOG=1")
+        await asyncio.sleep(every_s)
+
+
+def run(config: Config, ready: Callable[[App], None] | None = None) -> int:
+    """Run a site in this process until SIGTERM or SIGINT; return the exit status."""
+
+    async def main() -> int:
+        app = App(config)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, app.stop)
+        if ready is not None:
+            ready(app)
+        return await app.run()
+
+    return asyncio.run(main())

@@ -1,0 +1,36 @@
+"""`locker-gateway status`: what a running site says of itself."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gateway import local
+from gateway.commands import shared
+
+
+@click.command()
+@shared.data()
+@shared.as_json
+def command(data: Path, *, as_json: bool) -> None:
+    """Show doors, custody, alarms and health of the running gateway."""
+    told = local.status(data)
+    shared.tell(told, "\n".join(_lines(told)), as_json=as_json)
+
+
+def _lines(told: dict[str, Any]) -> list[str]:
+    health = told["health"]
+    lines = [
+        f"{told['site']}  {told['epoch']}  {'ok' if health.get('ok') else 'needs a person'}",
+        f"kiosk {told['kiosk']}  clock {health.get('clock', '-')}",
+    ]
+    lines += [f"alarm {one['alarm']}  door {one['door'] or '-'}" for one in told.get("alarms", ())]
+    lines += [f"board {name} is silent" for name in health.get("boards_lost", ())]
+    for one in told.get("doors", ()):
+        door = {True: "open", False: "closed", None: "unseen"}[one["open"]]
+        inside = {True: "occupied", False: "empty", None: "-"}[one["occupied"]]
+        out = f"  out of service: {one['disabled']}" if one["disabled"] else ""
+        lines.append(
+            f"{one['door']:>4}  {one['size']:<2}  {one['custody']:<10}  {door:<6}  {inside}{out}"
+        )
+    return lines

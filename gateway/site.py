@@ -1,0 +1,229 @@
+"""The data folder of a site: where things are, who it is, and its engine out of the log.
+
+DATA/identity.json   who this site is (no secret)        DATA/keys/log, code   0600
+DATA/site.db         the signed log                      DATA/clock.json       boot, saved clock
+DATA/gateway.lock    held by whoever works on this site  DATA/control.sock     while it runs
+"""
+
+import fcntl
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from gateway import identity
+from gateway.clock import Clock, replace_durably
+from gateway.core.engine import Engine
+from gateway.core.inputs import EpochBegun, Persisted, PersistFailed, Recovered
+from gateway.core.outputs import Answer, Output, Persist
+from gateway.core.policy import Settings
+from gateway.core.recovery import recover
+from gateway.errors import Busy, GatewayError
+from gateway.journal import records
+from gateway.ports import StorePort
+from sync import entry, facts
+from sync.book import Book, Parcel
+from sync.codes import CodeKey
+from sync.entry import Lane
+from sync.errors import StoreFailed
+from sync.moment import Moment
+from sync.reader import LogFile
+from sync.store import Identity
+
+IDENTITY: Final = "identity.json"
+CODE_KEY: Final = "code"
+LOCK: Final = "gateway.lock"
+CLOCK: Final = "clock.json"
+_OPERATOR = re.compile(r"[a-z0-9]([a-z0-9.-]{0,62}[a-z0-9])?")
+_SITE = re.compile(r"[a-z0-9-]{1,32}")
+ANCHOR_ERROR_MS_MAX: Final = 86_400_000
+"""An anchor that may be a day wrong does not raise the clock's floor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Who a site is: the names and log key it signs with, and its code key with its version."""
+
+    identity: Identity = field(repr=False)
+    key_version: int
+    code_key: bytes = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """`<operator>/<writer>`, which codes and QRs are made for."""
+        return f"{self.identity.operator}/{self.identity.writer}"
+
+
+class _Names(msgspec.Struct, frozen=True):
+    """`identity.json` as `init` writes it: `gateway.identity.Names` and the code key's version."""
+
+    operator: str
+    writer: str
+    epoch: str
+    key_version: int = 1
+
+
+def load(data: Path) -> Who:
+    """Return who the site in `data` is. Raises SyncError (`identity.missing`), CertsError."""
+    who = identity.load(data)
+    names = msgspec.json.decode((data / IDENTITY).read_bytes(), type=_Names)
+    return Who(who, names.key_version, identity.keys_of(data).read(CODE_KEY))
+
+
+def make(data: Path, *, operator: str, site: str) -> Who:
+    """Make keys, names and the first epoch of a new site; refuses an existing one (`site.exists`).
+
+    The log itself is begun by whoever opens the store. `identity.json` comes last: a site that lost
+    power before it is none, and is made anew over what was left.
+    """
+    if (data / IDENTITY).exists() or identity.database_of(data).exists():
+        raise GatewayError("site.exists", "Choose another folder: a site is made once", data=data)
+    if not _OPERATOR.fullmatch(operator) or not _SITE.fullmatch(site):
+        raise GatewayError(
+            "site.name",
+            "Operator: a name like lockers.example; site: 1 to 32 of a-z, 0-9 and dash",
+        )
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    keys = identity.keys_of(data)
+    left = keys.names() if (data / "keys").exists() else ()
+    for name in (identity.LOG_KEY, CODE_KEY):
+        (keys.replace if name in left else keys.create)(name, secrets.token_bytes(32))
+    epoch = f"e1-{secrets.token_hex(4)}"
+    names = _Names(operator, f"site/{site}", epoch, 1)
+    replace_durably(data / IDENTITY, msgspec.json.encode(names) + b"\n", _unwritable)
+    return load(data)
+
+
+def _unwritable(path: Path, error: OSError) -> GatewayError:
+    return GatewayError(
+        "site.unwritable", "Check the disk and the folder's owner", path=path, errno=error.errno
+    )
+
+
+def settings(who: Who, kiosks: tuple[str, ...] = ("main",), **times: int) -> Settings:
+    """Return the engine's settings of a site; `times` where they differ from the defaults."""
+    return Settings(
+        operator=who.identity.operator,
+        writer=who.identity.writer,
+        epoch=who.identity.epoch,
+        code_key=code_key(who),
+        kiosks=kiosks,
+        **times,
+    )
+
+
+def code_key(who: Who) -> CodeKey:
+    """Return K_site as the engine and the operator's commands use it."""
+    return CodeKey(who.name, who.key_version, who.code_key)
+
+
+@contextmanager
+def locked(data: Path) -> Iterator[None]:
+    """Work on this site alone; Busy (`site.busy`) when another process does."""
+    handle = os.open(data / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise Busy("site.busy", "Stop the other gateway or command first", data=data) from error
+        yield
+    finally:
+        os.close(handle)
+
+
+def entries(data: Path) -> Iterator[Recovered]:
+    """Yield every stored entry as the book wants it.
+
+    Custody comes before the other lanes: what they say is about what custody created.
+    """
+    with LogFile.open(identity.database_of(data)) as log:
+        heads = sorted(log.heads(), key=lambda head: (head.log.lane is not Lane.CUSTODY, head.id))
+        for head in heads:
+            for record in log.records(head):
+                read = entry.parse(record.entry)
+                private = read.body.get("private")
+                annex = None
+                if record.annex is not None and record.salt is not None:
+                    annex = (record.annex, record.salt)
+                yield (
+                    str(head.log),
+                    record.index,
+                    (read.at.boot, read.at.mono_ms),
+                    facts.from_entry(read),
+                    annex,
+                    private if isinstance(private, str) else None,
+                )
+
+
+def read_book(data: Path) -> Book:
+    """Return the book as it is durable now, running gateway or not; nothing is written."""
+    book = Book()
+    for log, index, at, fact, annex, private in entries(data):
+        book.take(log, index, at, fact, annex, private)
+    return book
+
+
+def start_clock(data: Path) -> Clock:
+    """Count a boot and return its clock, above everything that the log proves."""
+    last_boot, database = 0, identity.database_of(data)
+    if database.exists():
+        with LogFile.open(database) as log:
+            for head in log.heads():
+                if head.own and head.size:
+                    last = next(log.records(head, head.size - 1), None)
+                    if last is not None:
+                        at: Moment = entry.parse(last.entry).at
+                        last_boot = max(last_boot, at.boot)
+    return Clock.start(data / CLOCK, last_boot=last_boot)
+
+
+def replayed(data: Path, chosen: Settings, clock: Clock) -> tuple[Engine, list[Output]]:
+    """Recover the engine from the log; the clock's floor rises to what the log proves."""
+    engine, outputs = recover(entries(data), chosen, clock.now())
+    anchor = engine.state.book.anchor
+    if anchor is not None and anchor[2] <= ANCHOR_ERROR_MS_MAX:
+        (boot, mono_ms), utc_ms, error_ms = anchor
+        last_boot, last_ms = engine.state.book.last_at
+        since_ms = last_ms - mono_ms if last_boot == boot else 0
+        clock.raise_floor(utc_ms + since_ms - error_ms)
+    return engine, outputs
+
+
+async def settle(
+    engine: Engine, outputs: list[Output], store: StorePort, clock: Clock
+) -> list[Answer]:
+    """Store what the engine wrote, without boards or screens, until nothing waits; return answers.
+
+    For commands while no gateway runs: only `Persist` and `Answer` are acted on.
+    """
+    answers = []
+    while outputs:
+        answers += [output for output in outputs if isinstance(output, Answer)]
+        written = [output for output in outputs if isinstance(output, Persist)]
+        outputs = []
+        if written:
+            try:
+                await store.append(records(written))
+            except StoreFailed as error:
+                outputs = engine.handle(PersistFailed(now=clock.now(), reason=error.reason))
+            else:
+                outputs = engine.handle(Persisted(now=clock.now(), upto=written[-1].upto))
+    return answers
+
+
+async def begin_log(engine: Engine, store: StorePort, clock: Clock, who: Who) -> Answer:
+    """Write the first entry of a new log; return the engine's answer."""
+    begun = EpochBegun(now=clock.now(), token="", by="init", site=who.identity.writer)
+    answers = await settle(engine, engine.handle(begun), store, clock)
+    return answers[0]
+
+
+def parcel_of(book: Book, name: str) -> Parcel | None:
+    """Return the live parcel that `name` means: its reference or its identity; None if none."""
+    return next((known for known in book.live() if name in {known.ref, known.identity}), None)

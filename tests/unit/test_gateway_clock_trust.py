@@ -1,0 +1,138 @@
+"""Pins the clock room: boots count up, time never runs before the floor, trust says what it is."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gateway.clock import (
+    BUILT_MS,
+    UNKNOWN_ERROR_MS,
+    Clock,
+    ClockBroken,
+    Machine,
+    Saved,
+    read,
+    write,
+)
+from gateway.core.inputs import Trust
+
+BUILD = 1_000_000
+LATER = 5_000_000
+
+
+class Fake:
+    """A machine whose clocks are set by hand."""
+
+    def __init__(self, wall=LATER, mono=100, error=None):
+        self.wall, self.mono, self.error = wall, mono, error
+
+    def wall_ms(self):
+        return self.wall
+
+    def mono_ms(self):
+        return self.mono
+
+    def kernel_error_ms(self):
+        return self.error
+
+    def pass_ms(self, ms):
+        self.wall += ms
+        self.mono += ms
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "clock.json"
+
+
+def start(path, machine, **more):
+    return Clock.start(path, source=machine, build_ms=BUILD, **more)
+
+
+def test_boots_count_up_and_never_fall_behind_the_log(path):
+    assert start(path, Fake()).boot == 1
+    assert start(path, Fake()).boot == 2
+    assert start(path, Fake(), last_boot=9).boot == 10
+    path.unlink()
+    assert start(path, Fake(), last_boot=10).boot == 11
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"boot": -1}', '{"boot": "x"}', '{"boot": 9e9}', "\udcff"]
+)
+def test_torn_file_costs_only_the_saved_clock(path, text):
+    path.write_text(text, errors="surrogateescape")
+    assert read(path) == Saved()
+    assert start(path, Fake(), last_boot=3).boot == 4
+
+
+def test_1970_runs_on_from_the_floor(path):
+    machine = Fake(wall=0)
+    clock = start(path, machine)
+    clock.raise_floor(2_000_000)
+    clock.raise_floor(1_500_000)
+    machine.pass_ms(500)
+    now = clock.now()
+    assert (now.wall_ms, now.trust, now.error_ms) == (2_000_500, Trust.FLOOR, UNKNOWN_ERROR_MS)
+
+
+def test_undisciplined_clock_above_the_floor_is_told_but_not_trusted(path):
+    now = start(path, Fake()).now()
+    assert (now.wall_ms, now.trust) == (LATER, Trust.FLOOR)
+
+
+def test_synced_then_drifting_with_a_growing_error(path):
+    machine = Fake(error=20)
+    clock = start(path, machine)
+    assert clock.now().trust is Trust.SYNCED
+    machine.error = None
+    machine.pass_ms(10_000_000)
+    now = clock.now()
+    assert (now.trust, now.error_ms) == (Trust.DRIFTING, 20 + 2_000 + 1)
+
+
+def test_synced_below_the_floor_is_not_believed(path):
+    now = start(path, Fake(wall=BUILD - 1, error=1)).now()
+    assert now.trust is Trust.FLOOR
+    assert now.wall_ms >= BUILD
+
+
+def test_only_a_trusted_clock_raises_the_saved_floor(path):
+    start(path, Fake(wall=10 * LATER))
+    assert read(path).saved_ms == BUILD
+    machine = Fake(error=5)
+    clock = start(path, machine)
+    machine.pass_ms(1_000)
+    clock.save()
+    assert read(path) == Saved(2, LATER + 1_000 - 5)
+    assert start(path, Fake(wall=0)).now().wall_ms == LATER + 995
+
+
+def test_wall_clock_stepping_back_never_goes_below_the_floor(path):
+    machine = Fake(error=5)
+    clock = start(path, machine)
+    machine.wall = 0
+    machine.mono += 50
+    assert clock.now().wall_ms == LATER - 5 + 50
+
+
+def test_unwritable_folder_is_refused_with_a_code(tmp_path):
+    with pytest.raises(ClockBroken) as caught:
+        write(tmp_path / "nowhere" / "clock.json", Saved())
+    assert caught.value.code == "clock.unwritable"
+
+
+def test_torn_new_file_is_no_harm(path):
+    path.with_name(".clock.json.new").write_text("torn")
+    assert start(path, Fake()).boot == 1
+    assert json.loads(path.read_text())["boot"] == 1
+
+
+def test_the_machine_itself():
+    machine = Machine()
+    assert machine.wall_ms() > BUILT_MS
+    assert machine.mono_ms() <= machine.mono_ms()
+    error = machine.kernel_error_ms()
+    assert error is None or error > 0
