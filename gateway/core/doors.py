@@ -162,7 +162,7 @@ def rail_free(state: State, name: str) -> None:
 def _end(state: State, opening: Opening, outcome: facts.Outcome, why: str) -> None:
     """Give the current intent its outcome."""
     look = state.look(opening.door)
-    opened = outcome in {"opened", "late"}
+    opened = outcome in {"opened", "late"} and opening.phase is not Phase.RECOVERING
     state.write(
         facts.OpenEnded(
             of=opening.intent,
@@ -213,9 +213,6 @@ def window_over(state: State, opening: Opening) -> None:
     if why:
         _give_up(state, opening, why)
         return
-    if _revoked(state, opening):
-        _give_up(state, opening, "staff.revoked")
-        return
     opening.attempt += 1
     _command(state, opening, "no_opening")
 
@@ -225,17 +222,11 @@ def _no_more(state: State, opening: Opening, custody: Custody) -> str:
     if not state.reachable(opening.door):
         return "door.silent"  # the lock is not to blame
     if _revoked(state, opening):
-        return "grant.revoked"
+        return "staff.revoked"
     last = opening.attempt >= state.settings.attempts
     if last or (opening.purpose == "deposit" and custody is Custody.DOUBT):
         return "door.no_opening"
     return ""
-
-
-def _revoked(state: State, opening: Opening) -> bool:
-    """Return whether the right that this opening acts for has ended."""
-    courier = state.book.couriers.get(opening.by)
-    return courier is not None and courier.revoked
 
 
 def door_seen(state: State, door: int, *, is_open: bool) -> None:
@@ -339,6 +330,9 @@ def ajar(state: State, door: int) -> None:
 def settled(state: State, opening: Opening) -> None:
     """The door has been closed for `stable_ms`: write it down and judge what it means."""
     door = opening.door
+    if state.look(door).open is None:
+        _unseen(state, opening)
+        return
     opening.occupied = state.look(door).occupied
     state.timers.pop(("ajar", door), None)
     compartment = state.compartment(door)
@@ -351,6 +345,14 @@ def settled(state: State, opening: Opening) -> None:
         drop(state, opening)
         return
     JUDGES[opening.purpose](state, opening)
+
+
+def _unseen(state: State, opening: Opening) -> None:
+    """Its board fell silent before the door counted as closed: never infer closed."""
+    opening.phase = Phase.OPEN
+    if not state.compartment(opening.door).door_open:
+        opening.phase = Phase.RECOVERING
+        _arm(state, opening, state.mono + state.settings.recover_ms)
 
 
 def drop(state: State, opening: Opening) -> None:
