@@ -157,13 +157,17 @@ def set_service(state: State, asked: ServiceSet) -> None:
 
 
 def erase(state: State, asked: AnnexEraseAsked) -> None:
-    """Erase what names a parcel that is gone: here, and in every entry with the same annex."""
-    if asked.ref in state.book.parcels:
-        state.answer(asked.token, "annex.live", ref_of=asked.ref)
-        return
+    """Erase what names a parcel that is gone: here, and in every entry with the same annex.
+
+    One of them may be the parcel itself, or an intent that a restart must still understand.
+    """
     holders = next((refs for refs in state.book.holders.values() if asked.ref in refs), [])
     if not holders:
         state.answer(asked.token, "annex.unknown", ref_of=asked.ref)
+        return
+    unfinished = {opening.intent for opening in state.openings.values()}
+    if not unfinished.union(state.book.parcels).isdisjoint(holders):
+        state.answer(asked.token, "annex.live", ref_of=asked.ref)
         return
     refs = list(holders)
     for ref in refs:
