@@ -82,6 +82,8 @@ class Engine:
             return self._refuse_all(happened)
         if isinstance(happened, PersistFailed):
             return self._stop(happened)
+        if isinstance(happened, TimePassed):
+            state.woken()  # too early perhaps: then the same moment is asked for again
         for key in state.due():
             self._timer(key)
         self._dispatch(happened)

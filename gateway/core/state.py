@@ -278,6 +278,10 @@ class State:
             return self.gated.popleft()[1]
         return None
 
+    def woken(self) -> None:
+        """The `WakeAt` asked for is used up."""
+        self._wake = None
+
     def wake(self) -> list[Output]:
         """Return a `WakeAt` when the earliest timer has changed."""
         earliest = min(self.timers.values(), default=None)
