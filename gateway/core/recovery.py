@@ -41,12 +41,10 @@ def _unfinished(state: State, compartment: Compartment) -> Opening | None:
     intent = compartment.intent
     busy = compartment.custody in {Custody.DEPOSITING, Custody.COLLECTING}
     pending = intent is not None and intent.outcome is None
-    if intent is None or not (busy or pending or compartment.door_open):
-        if not compartment.door_open:
-            return None
-        return Opening(compartment.number, "none", Phase.RECOVERING)
-    if not busy and not pending and intent.purpose != "support":
-        return Opening(compartment.number, "none", Phase.RECOVERING)
+    open_for = intent.purpose if intent is not None and compartment.door_open else "none"
+    if intent is None or not (busy or pending or open_for == "support"):
+        judged = Opening(compartment.number, "none", Phase.RECOVERING)
+        return judged if compartment.door_open else None
     return Opening(
         compartment.number,
         intent.purpose,
