@@ -16,6 +16,7 @@ import msgspec
 
 from sync import canonical, facts
 from sync.custody import Custody, event_of, step
+from sync.entry import Lane
 from sync.errors import TheirsInvalid
 from sync.sitemap import MapReader, SiteMap
 
@@ -146,8 +147,9 @@ class Book:
         """Fold the entry `index` of `log` (`<epoch>:<s|h><u|c|t>`) as soon as it is its turn.
 
         `fact` is None for a kind this version does not know. A fact that cannot follow what the
-        book holds is refused with `custody.impossible` or `book.unknown`, and the log stays at
-        that entry: the entry is not skipped. `annex` and `private` come from beside the entry.
+        book holds is refused with `custody.impossible`, `book.unknown` or `book.map_malformed`, one
+        in another lane than its own with `book.wrong_lane`; the log stays at that entry, which is
+        not skipped. `annex` and `private` come from beside the entry.
         """
         size = self.sizes.get(log, 0)
         if index < size:
@@ -211,7 +213,15 @@ class Book:
         annex: Annex | None,
         private: str | None,
     ) -> None:
-        if ref.partition(":")[2].startswith("sc"):
+        writer_and_lane = ref.partition(":")[2]
+        if fact is not None and writer_and_lane[1] != facts.lane_of(fact).letter:
+            raise TheirsInvalid(
+                "book.wrong_lane",
+                "Stop folding this log here and show the entry to its writer's maintainers.",
+                kind=facts.kind_of(fact),
+                entry=ref,
+            )
+        if writer_and_lane.startswith("sc"):
             self._witness(at)
         if private is not None:
             self.holders.setdefault(private, []).append(ref)
@@ -242,7 +252,7 @@ class Book:
                 self.anchor = (at, fact.utc_ms, fact.error_ms)
             case facts.AnnexErased():
                 self._erase(fact)
-            case _ if fact.door is not None and not isinstance(fact, facts.URGENT):
+            case _ if fact.door is not None and facts.lane_of(fact) is Lane.CUSTODY:
                 self._fold_door(ref, at, fact, annex)
             case _:
                 pass

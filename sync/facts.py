@@ -266,6 +266,12 @@ AnyFact = Union[  # noqa: UP007  # twenty-six bars read worse
     HealthSampled,
 ]  # fmt: skip
 KINDS: dict[str, type[Fact]] = {str(kind.__struct_config__.tag): kind for kind in get_args(AnyFact)}
+"""The vocabulary: every kind and its type."""
+
+
+def kind_of(fact: Fact) -> str:
+    """Return the dotted name of what the fact says."""
+    return str(fact.__struct_config__.tag)
 
 
 def lane_of(fact: Fact) -> Lane:
