@@ -82,6 +82,7 @@ function choose(number) {
   render();
 }
 
+const times = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
 const seconds = (ms) => `${(ms / 1000).toFixed(1)} s`;
 
 function drawPanel() {
@@ -101,8 +102,8 @@ function drawPanel() {
       ["Switch says", door.shows_open ? "open" : "closed"],
       ["Inside", door.parcel ? "a parcel" : "nothing"],
       ["Sensor says", door.shows_occupied === null ? "no sensor" : door.shows_occupied ? "occupied" : "empty"],
-      ["Coil", `${door.coil_on ? "on" : "off"}, ${door.pulses} pulses, longest ${door.max_on_ms} ms`],
-      ["Opened", last ? `${door.openings_total} times, last by ${last.cause} at ${seconds(last.at_ms)}` : "never"],
+      ["Coil", `${door.coil_on ? "on" : "off"}, ${times(door.pulses, "pulse")}, longest ${door.max_on_ms} ms`],
+      ["Opened", last ? `${times(door.openings_total, "time")}, last by ${last.cause} at ${seconds(last.at_ms)}` : "never"],
       ["Wired", Object.entries(door.wired).filter(([, at]) => at).map(([name, at]) => `${name} ${at}`).join(", ")],
     ];
     const picker = make("select", { "aria-label": "Fault to inject", onchange: (event) => {
