@@ -55,7 +55,8 @@ export class Entry {
   // A whole scan: it replaces what was begun by hand.
   take(scan) {
     if (!this.busy) {
-      this.value = [...scan].filter((key) => this.accepts(key)).join("").slice(0, this.most);
+      const signs = [...scan].filter((key) => this.accepts(key)).join("").slice(0, this.most);
+      this.value = this.kind === "parcel" ? signs.toUpperCase() : signs;
       this.changed();
       this.submit();
     }
