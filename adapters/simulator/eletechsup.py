@@ -49,3 +49,10 @@ class EletechsupR421(Board):
             return
         toggled = command == _TOGGLE and not self.contacts.commanded[channel]
         self.contacts.command(channel, command in (_ON, _LATCH) or toggled, now_ms)
+
+
+class EletechsupR421With16(EletechsupR421):
+    """R421B16: the same with relays 1..16. [B] R1."""
+
+    model: ClassVar[str] = "eletechsup-r421-16"
+    outputs_count: ClassVar[int] = 16

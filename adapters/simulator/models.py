@@ -2,7 +2,7 @@
 
 from adapters.simulator.boards import Board
 from adapters.simulator.climate import XyMd02
-from adapters.simulator.eletechsup import EletechsupR421
+from adapters.simulator.eletechsup import EletechsupR421, EletechsupR421With16
 from adapters.simulator.moxa import MoxaE1210, MoxaE1211, MoxaE1214
 from adapters.simulator.waveshare import (
     WaveshareIo8,
@@ -14,6 +14,7 @@ from adapters.simulator.wirenboard import WirenBoardMr6c
 
 _MAKES: tuple[type[Board], ...] = (
     EletechsupR421,
+    EletechsupR421With16,
     MoxaE1210,
     MoxaE1211,
     MoxaE1214,

@@ -21,7 +21,7 @@ GAP_S = 0.006
 
 
 @contextlib.contextmanager
-def port(line: PtyLine, baud: int = 9600, timeout: float = 2.0) -> Iterator[serial.Serial]:
+def port(line: PtyLine, baud: int = 9600, timeout: float = 10.0) -> Iterator[serial.Serial]:
     with serial.Serial(line.path, baud, timeout=timeout) as opened:
         yield opened
 
@@ -30,6 +30,15 @@ def ask(opened: serial.Serial, request: bytes = READ, size: int = 6) -> bytes:
     time.sleep(GAP_S)
     opened.write(request)
     return bytes(opened.read(size))
+
+
+def ask_briefly(opened: serial.Serial, request: bytes = READ, wait_s: float = 0.1) -> bytes:
+    """What comes within a short while, where nothing or nonsense is expected."""
+    patience, opened.timeout = opened.timeout, wait_s
+    try:
+        return ask(opened, request)
+    finally:
+        opened.timeout = patience
 
 
 def relay(unit: int = 1) -> Board:
@@ -51,18 +60,18 @@ def test_answer_takes_at_least_its_wire_time(baud: int) -> None:
 
 def test_two_boards_share_the_line_and_the_third_address_is_silent() -> None:
     boards = [relay(1), make_board("waveshare-rtu-io-8ch", 2)]
-    with PtyLine(boards) as line, port(line, 115200, timeout=0.1) as opened:
+    with PtyLine(boards) as line, port(line, 115200) as opened:
         assert ask(opened) == REPLY
         assert ask(opened, frames.rtu(2, bytes.fromhex("0200000008")))[:2] == b"\x02\x02"
-        assert ask(opened, frames.rtu(3, bytes.fromhex("0100000008"))) == b""
+        assert ask_briefly(opened, frames.rtu(3, bytes.fromhex("0100000008"))) == b""
         assert line.counters.requests == 3
         assert line.opened
 
 
 def test_board_at_another_rate_hears_nothing() -> None:
     with PtyLine([relay()], baud=19200) as line:
-        with port(line, 9600, timeout=0.1) as opened:
-            assert ask(opened) == b""
+        with port(line, 9600) as opened:
+            assert ask_briefly(opened) == b""
         with port(line, 19200) as opened:
             assert ask(opened) == REPLY
         assert line.counters.wrong_baud == 1
@@ -70,24 +79,23 @@ def test_board_at_another_rate_hears_nothing() -> None:
 
 def test_board_moved_to_another_rate_is_lost_at_the_old_one() -> None:
     with PtyLine([relay()]) as line:
-        with port(line, 9600, timeout=0.1) as opened:
+        with port(line, 9600) as opened:
             move = frames.rtu(1, bytes.fromhex("0620000005"))
             assert ask(opened, move, 8) == move
-            assert ask(opened) == b""
+            assert ask_briefly(opened) == b""
         with port(line, 115200) as opened:
             assert ask(opened) == REPLY
 
 
 def test_back_to_back_request_is_lost_on_strict_boards() -> None:
-    with PtyLine([relay()]) as line, port(line, 9600, timeout=0.2) as opened:
-        opened.write(READ + READ)
-        assert opened.read(6) == b""
+    with PtyLine([relay()]) as line, port(line, 9600) as opened:
+        assert ask_briefly(opened, READ + READ) == b""
         assert line.counters.garbled == 1
 
 
 def test_two_boards_with_one_address_collide() -> None:
-    with PtyLine([relay(), relay()]) as line, port(line, 19200, timeout=0.2) as opened:
-        got = ask(opened)
+    with PtyLine([relay(), relay()]) as line, port(line, 19200) as opened:
+        got = ask_briefly(opened)
         assert got
         assert frames.open_rtu(got) is None
         assert line.counters.collisions == 1
@@ -95,11 +103,10 @@ def test_two_boards_with_one_address_collide() -> None:
 
 def test_late_reply_arrives_as_the_answer_to_the_next_question() -> None:
     station = Station(relay())
-    station.inject("late", 0, value=120, count=1)
-    with PtyLine([station]) as line, port(line, 115200, timeout=0.05) as opened:
-        assert ask(opened) == b""
+    station.inject("late", 0, value=400, count=1)
+    with PtyLine([station]) as line, port(line, 115200) as opened:
+        assert ask_briefly(opened) == b""
         opened.write(frames.rtu(9, bytes.fromhex("0380000001")))
-        opened.timeout = 1.0
         assert opened.read(6) == REPLY
 
 
@@ -107,8 +114,8 @@ def test_late_reply_arrives_as_the_answer_to_the_next_question() -> None:
 def test_damaged_or_missing_reply(fault: str) -> None:
     station = Station(relay())
     station.inject(fault, 0, value=1000, count=1)
-    with PtyLine([station]) as line, port(line, 115200, timeout=0.1) as opened:
-        assert frames.open_rtu(ask(opened)) is None
+    with PtyLine([station]) as line, port(line, 115200) as opened:
+        assert frames.open_rtu(ask_briefly(opened)) is None
         assert ask(opened) == REPLY
 
 
@@ -121,19 +128,19 @@ def test_echo_gives_back_what_is_sent() -> None:
 
 
 def test_swapped_wires_understand_nothing() -> None:
-    with PtyLine([relay()]) as line, port(line, 115200, timeout=0.1) as opened:
+    with PtyLine([relay()]) as line, port(line, 115200) as opened:
         line.set_fault("swapped")
-        assert ask(opened) == b""
+        assert ask_briefly(opened) == b""
         with pytest.raises(KeyError):
             line.set_fault("nonsense")
 
 
 def test_stale_port_works_again_after_reopening() -> None:
     with PtyLine([relay()]) as line:
-        with port(line, 115200, timeout=0.1) as opened:
+        with port(line, 115200) as opened:
             assert ask(opened) == REPLY
             line.set_fault("stale")
-            assert ask(opened) == b""
+            assert ask_briefly(opened) == b""
         deadline = time.monotonic() + 5
         while line.opened and time.monotonic() < deadline:
             time.sleep(0.005)
