@@ -220,6 +220,10 @@ class Engine:
 
     def _command(self, asked: Command) -> None:
         state = self.state
+        field = service.malformed(asked)
+        if field:
+            state.answer(asked.token, "command.malformed", field=field)
+            return
         match asked:
             case EpochBegun():
                 service.begin(state, asked)

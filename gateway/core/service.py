@@ -1,8 +1,11 @@
 """Local commands: by a person with access to this machine, each answered once it is durable."""
 
+from dataclasses import fields
+
 from gateway.core import doors
 from gateway.core.inputs import (
     AnnexEraseAsked,
+    Command,
     CourierAdded,
     CourierRemoved,
     EpochBegun,
@@ -12,11 +15,25 @@ from gateway.core.inputs import (
     SupportOpens,
 )
 from gateway.core.state import Opening, Phase, State
-from sync import codes, facts, sitemap
+from sync import canonical, codes, facts, sitemap
 from sync.custody import Custody
+from sync.errors import TheirsInvalid
 
 MINUTE_MS = 60_000
 ENTRY_FORMAT = 1
+TEXT_MAX = 200
+"""Characters of a name, reason or case: a few of the longest fit an entry of 4,096 bytes."""
+ITEM_BYTES_MAX = 2_048
+"""One board or door of a map as written: leaves an entry room for its header."""
+
+
+def malformed(asked: Command) -> str:
+    """Return the name of the first text that no entry should hold, or nothing."""
+    for field in fields(asked):
+        value = getattr(asked, field.name)
+        if isinstance(value, str) and (len(value) > TEXT_MAX or not value.isprintable()):
+            return field.name
+    return ""
 
 
 def begin(state: State, begun: EpochBegun) -> None:
@@ -40,6 +57,9 @@ def import_map(state: State, imported: MapImported) -> None:
     if not imported.map.doors or len(imported.map.doors) > codes.DIGITS_BY_COMPARTMENTS[-1][0]:
         state.answer(imported.token, "map.size", doors=len(imported.map.doors))
         return
+    if not _fits_entries(imported.map):
+        state.answer(imported.token, "map.malformed")
+        return
     refs = [
         state.write(facts.ConfigSet(item=item, value=value))
         for item, value in sitemap.items(imported.map)
@@ -47,8 +67,24 @@ def import_map(state: State, imported: MapImported) -> None:
     state.answer(imported.token, ref=refs[0], doors=len(imported.map.doors))
 
 
+def _fits_entries(site: sitemap.SiteMap) -> bool:
+    """Return whether the items can be written, and are found again under their names."""
+    named = all(name == board.name for name, board in site.boards.items())
+    numbered = all(1 <= number == door.number for number, door in site.doors.items())
+    try:
+        lengths = [len(canonical.encode(value)) for _, value in sitemap.items(site)]
+    except TheirsInvalid:
+        return False
+    return named and numbered and max(lengths) <= ITEM_BYTES_MAX
+
+
 def add_courier(state: State, added: CourierAdded) -> None:
     """Give a courier the right to deliver."""
+    try:
+        codes.parcel_identity(f"{added.tenant}/A/1")
+    except TheirsInvalid:
+        state.answer(added.token, "courier.tenant")
+        return
     if any(known.tag == added.tag for known in state.book.couriers.values()):
         state.answer(added.token, "courier.secret_taken")
         return
