@@ -25,9 +25,11 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "support": ("gateway.commands.support", "Help at one door, with a reason on record."),
     "code": ("gateway.commands.code", "Show the pick-up code of a parcel that is here."),
     "annex": ("gateway.commands.annex", "Erase personal data; the log still verifies."),
+    "doctor": ("gateway.commands.doctor", "Is this machine fit for a site?"),
     "status": ("gateway.commands.status", "Show doors, custody and health of the running site."),
     "board": ("gateway.commands.board", "Speak to one locker board: pulse a lock, read inputs."),
     "log": ("gateway.commands.log", "Show, verify and prove the signed log of a site."),
+    "sim": ("gateway.commands.sim", "Play simulated histories; check every invariant."),
 }
 
 

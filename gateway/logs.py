@@ -27,7 +27,9 @@ Levels = Literal["debug", "info", "warning", "error"]
 
 
 def redact(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Replace what must not be seen, and shorten what is too long."""
+    """Replace what must not be seen, shorten what is too long, drop what is None."""
+    for name in [name for name, value in event.items() if value is None]:
+        del event[name]
     for name, value in event.items():
         parts = set(name.lower().split("_"))
         if (

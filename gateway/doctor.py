@@ -1,0 +1,269 @@
+"""Is this machine fit for a site? One finding a question, with what a person can do.
+
+`ok`, `note` (know this), `bad` (do not put it into service so). Looks at everything and changes
+nothing, except that boards are brought into their safe state (all coils off) when no gateway runs.
+"""
+
+import asyncio
+import ipaddress
+import os
+import sqlite3
+import stat
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Final, Literal
+
+from adapters.errors import AdapterError
+from adapters.profiles import load
+from certs.errors import CertsError
+from gateway import control, health, identity, site
+from gateway.bank import Bank
+from gateway.clock import Machine
+from gateway.config import Config, loopback, split_address
+from gateway.errors import GatewayError
+from sync.errors import SyncError
+from sync.sitemap import SiteMap
+
+OURS: Final = ("certs", "sync", "adapters", "gateway")
+DISTRIBUTION: Final = "parcel-locker-gateway"
+BOARD_S: Final = 3.0
+FLUSHES: Final = 5
+FLUSH_MS_MAX: Final = 100
+"""A pick-up waits for one flush before its pulse: above this people notice."""
+FREE_PERCENT_MIN: Final = 20
+FREE_KB_MIN: Final = 64 * 1024
+SQLITE_FIXED: Final = (3, 51, 3)
+SQLITE_BACKPORTS: Final = ((3, 50, 7), (3, 44, 6))
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One answer. `check` is stable."""
+
+    check: str
+    level: Literal["ok", "note", "bad"]
+    text: str
+
+
+def examine(config: Config) -> list[Finding]:
+    """Look at everything; no check stops another."""
+    data = Path(config.data_dir)
+    checks: tuple[Callable[[], Iterator[Finding]], ...] = (
+        names_alone,
+        lambda: kiosk(config.kiosk.listen),
+        lambda: folder(data),
+        lambda: keys(data),
+        lambda: space(data),
+        lambda: flush(data),
+        clock,
+        lambda: sqlite(sqlite3.sqlite_version_info),
+        lambda: networks(config, routes()),
+        lambda: boards(config, data),
+    )
+    found = []
+    for check in checks:
+        try:
+            found += list(check())
+        except (GatewayError, SyncError, CertsError, AdapterError) as error:
+            found.append(Finding(error.code, "bad", str(error)))
+        except OSError as error:
+            found.append(Finding("doctor.io", "bad", f"{error.strerror}: {error.filename}"))
+    return found
+
+
+def names_alone() -> Iterator[Finding]:
+    """Say whether each of our top-level names belongs to us alone in this environment."""
+    owners = metadata.packages_distributions()
+    for name in OURS:
+        others = sorted(set(owners.get(name, ())) - {DISTRIBUTION})
+        if others:
+            yield Finding(
+                "names", "bad", f"{name} is also in {', '.join(others)}: use an environment of ours"
+            )
+            return
+    yield Finding("names", "ok", "certs, sync, adapters and gateway are ours alone")
+
+
+def kiosk(listen: str) -> Iterator[Finding]:
+    """Say whether the kiosk can be reached from outside."""
+    inside = loopback(listen)
+    yield Finding("kiosk", "ok" if inside else "bad", f"kiosk page on {listen}, loopback only")
+
+
+def folder(data: Path) -> Iterator[Finding]:
+    """Say whether others can look into the data folder."""
+    mode = stat.S_IMODE(data.stat().st_mode)
+    if mode & 0o077:
+        yield Finding("data.mode", "bad", f"{data} has mode {mode:04o}: chmod 0700 {data}")
+    else:
+        yield Finding("data.mode", "ok", f"{data} is closed to others")
+
+
+def keys(data: Path) -> Iterator[Finding]:
+    """Read the keys, which checks owner, mode and size."""
+    who = site.load(data)
+    yield Finding("keys", "ok", f"keys of {who.name}, code key version {who.key_version}")
+
+
+def space(data: Path) -> Iterator[Finding]:
+    """Say how much room there is."""
+    measured = health.machine(data, identity.database_of(data))
+    free_kb, percent = measured["disk_free_kb"], measured["disk_free_percent"]
+    level: Literal["ok", "note", "bad"] = "ok"
+    if free_kb < FREE_KB_MIN:
+        level = "bad"
+    elif percent < FREE_PERCENT_MIN:
+        level = "note"
+    yield Finding("disk.space", level, f"{free_kb // 1024} MB free, {percent} %")
+
+
+def flush(data: Path) -> Iterator[Finding]:
+    """Measure how long the disk takes to make one entry durable."""
+    file = data / ".doctor"
+    took = []
+    handle = os.open(file, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        for _ in range(FLUSHES):
+            began = time.perf_counter()
+            os.write(handle, bytes(4096))
+            os.fsync(handle)
+            took.append((time.perf_counter() - began) * 1000)
+    finally:
+        os.close(handle)
+        file.unlink(missing_ok=True)
+    middle_ms = statistics.median(took)
+    level: Literal["ok", "note"] = "ok" if middle_ms <= FLUSH_MS_MAX else "note"
+    yield Finding("disk.flush", level, f"a flush takes {middle_ms:.1f} ms")
+
+
+def clock() -> Iterator[Finding]:
+    """Say whether somebody disciplines the clock."""
+    error_ms = Machine().kernel_error_ms()
+    if error_ms is None:
+        yield Finding(
+            "clock", "note", "nobody disciplines the clock: pick-ups work, times are guesses"
+        )
+    else:
+        yield Finding("clock", "ok", f"synchronised within {error_ms} ms")
+
+
+def sqlite(version: tuple[int, ...]) -> Iterator[Finding]:
+    """Say whether SQLite has the WAL-reset bug (3.7.0 to 3.51.2, fixed in some older lines)."""
+    text = ".".join(map(str, version))
+    fixed = version >= SQLITE_FIXED or any(
+        version[:2] == line[:2] and version >= line for line in SQLITE_BACKPORTS
+    )
+    if fixed:
+        yield Finding("sqlite", "ok", f"SQLite {text}")
+    else:
+        yield Finding(
+            "sqlite",
+            "note",
+            f"SQLite {text} can corrupt a WAL when two connections write at once; the gateway has "
+            "one: let no backup program open this database for writing",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One line of the kernel's table."""
+
+    interface: str
+    network: ipaddress.IPv4Network
+    through: bool
+
+
+def routes(table: str | None = None) -> list[Route]:
+    """Return the IPv4 routes of this machine, the most specific first."""
+    try:
+        text = Path("/proc/net/route").read_text(encoding="ascii") if table is None else table
+    except OSError:
+        return []
+    found = []
+    for line in text.splitlines()[1:]:
+        parts = line.split()
+        address, gateway, mask = (
+            ipaddress.IPv4Address(bytes.fromhex(parts[place])[::-1]) for place in (1, 2, 7)
+        )
+        network = ipaddress.IPv4Network(f"{address}/{mask}", strict=False)
+        found.append(Route(parts[0], network, int(gateway) != 0))
+    return sorted(found, key=lambda route: -route.network.prefixlen)
+
+
+def networks(config: Config, table: list[Route]) -> Iterator[Finding]:
+    """Say whether boards on TCP hang on an interface of their own that nobody routes to."""
+    outward = {route.interface for route in table if route.network.prefixlen == 0}
+    for name, line in config.lines.items():
+        address = split_address(line.tcp) if line.tcp else None
+        if address is None:
+            continue
+        check = f"network.{name}"
+        try:
+            host = ipaddress.ip_address(address[0])
+        except ValueError:
+            yield Finding(check, "note", f"{address[0]} is a name: give boards a fixed address")
+            continue
+        if host.is_loopback:
+            yield Finding(check, "ok", f"{host} is this machine")
+            continue
+        route = next((one for one in table if host in one.network), None)
+        if route is None:
+            yield Finding(check, "bad", f"no way to {host}: give an interface an address beside it")
+        elif route.through:
+            yield Finding(check, "bad", f"{host} is behind a router: boards must not be")
+        elif route.interface in outward:
+            yield Finding(
+                check, "bad", f"{route.interface} leads to the internet too: give boards their own"
+            )
+        else:
+            yield Finding(check, "ok", f"{host} on {route.interface}, not routed")
+
+
+def boards(config: Config, data: Path) -> Iterator[Finding]:
+    """Say what the profiles warn of, and which boards answer."""
+    map_of_site = site.read_book(data).map
+    if not map_of_site.boards:
+        yield Finding("map", "note", "no map yet: locker-gateway site import FILE")
+        return
+    for profile in sorted({board.profile for board in map_of_site.boards.values()}):
+        for sentence in load(profile).doctor():
+            yield Finding(f"profile.{profile}", "note", sentence)
+    yield from asyncio.run(_reach(config, data, map_of_site))
+
+
+async def _reach(config: Config, data: Path, map_of_site: SiteMap) -> list[Finding]:
+    try:
+        told = await control.status(data / control.SOCKET)
+    except control.NotRunning:
+        return await _try_boards(config, map_of_site)
+    lost = told["health"].get("boards_lost", ())
+    return [
+        Finding(
+            f"board.{name}",
+            "bad" if name in lost else "ok",
+            "silent, says the running gateway" if name in lost else "answers the running gateway",
+        )
+        for name in sorted(map_of_site.boards)
+    ]
+
+
+async def _try_boards(config: Config, map_of_site: SiteMap) -> list[Finding]:
+    bank = Bank(map_of_site, config.lines)
+    await bank.open()
+
+    async def look(name: str) -> Finding:
+        try:
+            async with asyncio.timeout(BOARD_S):
+                await bank.ports[name].read()
+        except (AdapterError, TimeoutError) as error:
+            return Finding(f"board.{name}", "bad", str(error) or "no answer")
+        return Finding(f"board.{name}", "ok", "answers, all coils off")
+
+    try:
+        return list(await asyncio.gather(*map(look, sorted(bank.ports))))
+    finally:
+        await bank.close()
