@@ -43,6 +43,7 @@ def start(state: State, opening: Opening, why: str = "asked") -> None:
     before = state.openings.get(opening.door)
     if before is not None:
         opening.occupied = before.occupied  # a re-opening that fails ends the grace as it stood
+        opening.earlier = before.intent if before.phase is Phase.LATE else None
     state.openings[opening.door] = opening
     opening.attempt = 1
     opening.started_ms = state.mono
@@ -57,6 +58,8 @@ def _command(state: State, opening: Opening, why: str) -> None:
     wait = settings.rail_wait_ms if rail.busy is not None else 0
     opening.deadline = state.mono + settings.command_ms + wait
     assert opening.purpose != "none"
+    if opening.attempt > 1:
+        opening.earlier = opening.intent
     opening.intent = state.write(
         facts.OpenIntended(
             of=opening.of,
@@ -153,6 +156,7 @@ def rail_free(state: State, name: str) -> None:
     """Serve the next pulse that waits for this rail, if it may still leave."""
     rail = state.rails[name]
     rail.busy = None
+    state.timers.pop(("rail", name), None)  # it was for whoever had the rail until now
     if rail.queue:
         pulse = rail.queue.pop(0)
         rail.busy = pulse.intent
@@ -254,11 +258,15 @@ def _seen_open(state: State, opening: Opening) -> None:
             opened(state, opening, "opened", "")
         case Phase.LATE:
             opened(state, opening, "late", "")
-        case Phase.SETTLING:
+        case Phase.SETTLING if state.compartment(opening.door).door_open:
             opening.phase = Phase.OPEN
             state.timers.pop(("door", opening.door), None)
-        case Phase.RECOVERING:
+        case Phase.SETTLING | Phase.RECOVERING:
             _found_open(state, opening)
+        case Phase.WAITING if opening.earlier is not None:
+            _end(state, opening, "failed", "door.opened_before")
+            opening.intent = opening.earlier
+            opened(state, opening, "late", "")
         case Phase.WAITING:
             _end(state, opening, "failed", "door.forced")
             views.gave_up(state, opening, "door.forced")

@@ -63,6 +63,7 @@ class Opening:
     case: str = ""
     intent: str | None = None
     root: str | None = None
+    earlier: str | None = None  # an intent before this one, whose pulse may still act
     attempt: int = 1
     deadline: int = 0
     started_ms: int = 0

@@ -19,7 +19,6 @@ from gateway.core.screen import Screen
 from gateway.core.state import Opening, Phase, State
 from sync import facts
 from sync.book import Book, Courier
-from sync.custody import Custody
 from tests.simulation.shell import Shell
 from tests.simulation.site import Heart, Plan
 
@@ -120,7 +119,7 @@ class _OtherSettings(Plan):
         return recovery.recover(entries, replace(settings, **wrong), now)
 
 
-# --- the shell --------------------------------------------------------------------------------------
+# --- the shell ------------------------------------------------------------------------------
 
 
 class _Stubborn(Shell):
@@ -164,7 +163,7 @@ class _WrongDoorPlan(Plan):
         return _WrongDoor(engine), asked
 
 
-# --- decisions ----------------------------------------------------------------------------------------
+# --- decisions ------------------------------------------------------------------------------
 
 
 def _consume_at_accept(state: State, opening: Opening, why: str = "asked") -> None:
@@ -277,9 +276,7 @@ PLANTED: tuple[Planted, ...] = (
         patches=((doors, "start", _consume_at_accept),),
     ),
     Planted("bucket refilled at restart", ("12_guessing_bounded",), _BucketRefilled),
-    Planted(
-        "grace skipped", ("04_opens_only_its_own",), lambda: _OtherSettings(grace_ms=10)
-    ),
+    Planted("grace skipped", ("04_opens_only_its_own",), lambda: _OtherSettings(grace_ms=10)),
     Planted(
         "disabled compartment given away",
         ("06_given_once",),
@@ -313,13 +310,29 @@ PLANTED: tuple[Planted, ...] = (
         ("17_deadline_kept",),
         lambda: _OtherSettings(late_ms=500),
     ),
-    Planted("code on the screen", ("14_no_secrets",), patches=((pickup, "enter", _show_what_was_typed),)),
-    Planted("book folded by arrival", ("09_same_book",), patches=((Book, "_fold", _fold_by_arrival),)),
-    Planted("memory without a bound", ("16_bounded",), patches=((State, "hand_over", _keeps_everything),)),
-    Planted("outcome written twice", ("03_every_intent_ends",), patches=((doors, "_end", _ended_twice),)),
+    Planted(
+        "code on the screen",
+        ("14_no_secrets",),
+        patches=((pickup, "enter", _show_what_was_typed),),
+    ),
+    Planted(
+        "book folded by arrival",
+        ("09_same_book",),
+        patches=((Book, "_fold", _fold_by_arrival),),
+    ),
+    Planted(
+        "memory without a bound",
+        ("16_bounded",),
+        patches=((State, "hand_over", _keeps_everything),),
+    ),
+    Planted(
+        "outcome written twice",
+        ("03_every_intent_ends",),
+        patches=((doors, "_end", _ended_twice),),
+    ),
     Planted(
         "sensor not listened to",
         ("07_book_is_true",),
         patches=((doors, "judge_at_rest", _doubt_is_free),),
     ),
-)  # fmt: skip
+)

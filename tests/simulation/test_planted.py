@@ -1,4 +1,4 @@
-"""Every planted error is found by the checker that is there for it, in a bounded number of seeds."""
+"""Every planted error is found by the checker that is there for it, within 300 seeds."""
 
 import pytest
 
