@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,19 +25,19 @@ LATER = 5_000_000
 class Fake:
     """A machine whose clocks are set by hand."""
 
-    def __init__(self, wall=LATER, mono=100, error=None):
+    def __init__(self, wall: Any = LATER, mono: Any = 100, error: Any = None) -> None:
         self.wall, self.mono, self.error = wall, mono, error
 
-    def wall_ms(self):
+    def wall_ms(self) -> Any:
         return self.wall
 
-    def mono_ms(self):
+    def mono_ms(self) -> Any:
         return self.mono
 
-    def kernel_error_ms(self):
+    def kernel_error_ms(self) -> Any:
         return self.error
 
-    def pass_ms(self, ms):
+    def pass_ms(self, ms: Any) -> None:
         self.wall += ms
         self.mono += ms
 
@@ -46,11 +47,11 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "clock.json"
 
 
-def start(path, machine, **more):
+def start(path: Any, machine: Any, **more: Any) -> Any:
     return Clock.start(path, source=machine, build_ms=BUILD, **more)
 
 
-def test_boots_count_up_and_never_fall_behind_the_log(path):
+def test_boots_count_up_and_never_fall_behind_the_log(path: Any) -> None:
     assert start(path, Fake()).boot == 1
     assert start(path, Fake()).boot == 2
     assert start(path, Fake(), last_boot=9).boot == 10
@@ -62,13 +63,13 @@ def test_boots_count_up_and_never_fall_behind_the_log(path):
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", '{"boot": -1}', '{"boot": "x"}', '{"boot": 9e9}', "\udcff"]
 )
-def test_torn_file_costs_only_the_saved_clock(path, text):
+def test_torn_file_costs_only_the_saved_clock(path: Any, text: Any) -> None:
     path.write_text(text, errors="surrogateescape")
     assert read(path) == Saved()
     assert start(path, Fake(), last_boot=3).boot == 4
 
 
-def test_1970_runs_on_from_the_floor(path):
+def test_1970_runs_on_from_the_floor(path: Any) -> None:
     machine = Fake(wall=0)
     clock = start(path, machine)
     clock.raise_floor(2_000_000)
@@ -78,12 +79,12 @@ def test_1970_runs_on_from_the_floor(path):
     assert (now.wall_ms, now.trust, now.error_ms) == (2_000_500, Trust.FLOOR, UNKNOWN_ERROR_MS)
 
 
-def test_undisciplined_clock_above_the_floor_is_told_but_not_trusted(path):
+def test_undisciplined_clock_above_the_floor_is_told_but_not_trusted(path: Any) -> None:
     now = start(path, Fake()).now()
     assert (now.wall_ms, now.trust) == (LATER, Trust.FLOOR)
 
 
-def test_synced_then_drifting_with_a_growing_error(path):
+def test_synced_then_drifting_with_a_growing_error(path: Any) -> None:
     machine = Fake(error=20)
     clock = start(path, machine)
     assert clock.now().trust is Trust.SYNCED
@@ -93,13 +94,13 @@ def test_synced_then_drifting_with_a_growing_error(path):
     assert (now.trust, now.error_ms) == (Trust.DRIFTING, 20 + 2_000 + 1)
 
 
-def test_synced_below_the_floor_is_not_believed(path):
+def test_synced_below_the_floor_is_not_believed(path: Any) -> None:
     now = start(path, Fake(wall=BUILD - 1, error=1)).now()
     assert now.trust is Trust.FLOOR
     assert now.wall_ms >= BUILD
 
 
-def test_only_a_trusted_clock_raises_the_saved_floor(path):
+def test_only_a_trusted_clock_raises_the_saved_floor(path: Any) -> None:
     start(path, Fake(wall=10 * LATER))
     assert read(path).saved_ms == BUILD
     machine = Fake(error=5)
@@ -110,7 +111,7 @@ def test_only_a_trusted_clock_raises_the_saved_floor(path):
     assert start(path, Fake(wall=0)).now().wall_ms == LATER + 995
 
 
-def test_wall_clock_stepping_back_never_goes_below_the_floor(path):
+def test_wall_clock_stepping_back_never_goes_below_the_floor(path: Any) -> None:
     machine = Fake(error=5)
     clock = start(path, machine)
     machine.wall = 0
@@ -118,19 +119,19 @@ def test_wall_clock_stepping_back_never_goes_below_the_floor(path):
     assert clock.now().wall_ms == LATER - 5 + 50
 
 
-def test_unwritable_folder_is_refused_with_a_code(tmp_path):
+def test_unwritable_folder_is_refused_with_a_code(tmp_path: Any) -> None:
     with pytest.raises(ClockBroken) as caught:
         write(tmp_path / "nowhere" / "clock.json", Saved())
     assert caught.value.code == "clock.unwritable"
 
 
-def test_torn_new_file_is_no_harm(path):
+def test_torn_new_file_is_no_harm(path: Any) -> None:
     path.with_name(".clock.json.new").write_text("torn")
     assert start(path, Fake()).boot == 1
     assert json.loads(path.read_text())["boot"] == 1
 
 
-def test_the_machine_itself():
+def test_the_machine_itself() -> None:
     machine = Machine()
     assert machine.wall_ms() > BUILT_MS
     assert machine.mono_ms() <= machine.mono_ms()

@@ -1,6 +1,7 @@
 """Pins `site import` and `site export`: exact inverses, and every refusal with its line."""
 
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -55,7 +56,7 @@ def refused(text: str) -> dict[str, object]:
     return caught.value.evidence
 
 
-def test_good_map_is_read():
+def test_good_map_is_read() -> None:
     site = mapfile.parse(GOOD, PROFILES.get)
     assert site.boards["eyes"] == BoardItem(name="eyes", line="bank", profile="io-8", unit=2)
     assert site.doors[1] == DoorItem(number=1, size="S", lock="locks:0", switch="eyes:0", rail="a")
@@ -63,7 +64,7 @@ def test_good_map_is_read():
     assert site.doors[2].pulse_ms == 500
 
 
-def test_export_is_the_inverse_of_import():
+def test_export_is_the_inverse_of_import() -> None:
     site = mapfile.parse(GOOD, PROFILES.get)
     text = mapfile.write(site)
     assert mapfile.parse(text, PROFILES.get) == site
@@ -71,8 +72,10 @@ def test_export_is_the_inverse_of_import():
 
 
 @given(st.sets(st.integers(1, 9999), min_size=1, max_size=4), st.integers(10, 1000), st.data())
-def test_every_map_survives_the_round_trip(numbers, pulse_ms, data):
-    choose = lambda *of: data.draw(st.sampled_from(of))  # noqa: E731  # one line reads better here
+def test_every_map_survives_the_round_trip(numbers: Any, pulse_ms: Any, data: Any) -> None:
+    def choose(*of: str) -> Any:
+        return data.draw(st.sampled_from(of))
+
     boards = {
         "l": BoardItem(name="l", line="x", profile="relay-8", unit=1),
         "e": BoardItem(name="e", line="x", profile="io-8", unit=9),
@@ -96,7 +99,7 @@ def test_every_map_survives_the_round_trip(numbers, pulse_ms, data):
     assert mapfile.parse(mapfile.write(site), PROFILES.get) == site
 
 
-def test_odd_characters_are_escaped_on_export():
+def test_odd_characters_are_escaped_on_export() -> None:
     board = BoardItem(name="b", line='a"\\\n', profile="p", unit=1)
     assert 'line = "a\\u0022\\u005c\\u000a"' in mapfile.write(SiteMap(boards={"b": board}))
 
@@ -122,20 +125,20 @@ def test_odd_characters_are_escaped_on_export():
         ('lock = "locks:1"', 'lock = "locks:01"', 21, "regex"),
     ],
 )
-def test_refusals_name_line_and_reason(old, new, line, reason):
+def test_refusals_name_line_and_reason(old: Any, new: Any, line: Any, reason: Any) -> None:
     assert GOOD.count(old) >= 1
     evidence = refused(GOOD.replace(old, new, 1))
     assert reason in str(evidence["reason"])
     assert evidence["line"] == line
 
 
-def test_pulse_longer_than_the_boards_cap():
+def test_pulse_longer_than_the_boards_cap() -> None:
     text = GOOD.replace('"relay-8"', '"both"')
     mapfile.parse(text, PROFILES.get)
     assert "500 ms at most" in str(refused(text.replace("= 500", "= 501"))["reason"])
 
 
-def test_empty_and_too_large_maps():
+def test_empty_and_too_large_maps() -> None:
     assert "at least one" in str(refused("door = []\n[boards]\n")["reason"])
     head = GOOD.partition("[[door]]")[0]
     doors = "".join(
@@ -146,6 +149,6 @@ def test_empty_and_too_large_maps():
 
 
 @given(st.text(max_size=120))
-def test_any_text_is_refused_or_understood(text):
+def test_any_text_is_refused_or_understood(text: Any) -> None:
     with suppress(FileRefused):
         mapfile.parse(text, PROFILES.get)

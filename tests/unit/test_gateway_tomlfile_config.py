@@ -3,6 +3,7 @@
 import re
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -23,7 +24,7 @@ def refused(text: str) -> dict[str, object]:
     return caught.value.evidence
 
 
-def test_example_is_accepted_and_shows_every_key_with_its_default():
+def test_example_is_accepted_and_shows_every_key_with_its_default() -> None:
     text = EXAMPLE.read_text()
     example = config.parse(text)
     everything = config.parse(re.sub(r"(?m)^# (\w+ = )", r"\1", text))
@@ -42,13 +43,13 @@ def test_example_is_accepted_and_shows_every_key_with_its_default():
     assert example.timing.chosen() == {}
 
 
-def test_every_engine_time_has_a_name_that_the_engine_knows():
+def test_every_engine_time_has_a_name_that_the_engine_knows() -> None:
     known = set(Settings.__dataclass_fields__)
     own = {"poll_idle_ms", "poll_watched_ms", "poll_relays_ms", "confirm_ms", "lost_ms"}
     assert set(config.Timing.__struct_fields__) - own <= known
 
 
-def test_small_file_has_defaults():
+def test_small_file_has_defaults() -> None:
     found = config.parse('data_dir = "/d"\n[lines.a]\nserial = "/dev/ttyS0"\n')
     assert (found.kiosk.host, found.kiosk.port) == ("127.0.0.1", 8600)
     assert found.lines["a"].baud == 9600
@@ -88,30 +89,30 @@ def test_small_file_has_defaults():
         ('data_dir = "/d"\nx = [', 2, "", "nvalid"),
     ],
 )
-def test_refusals_name_line_key_and_reason(text, line, key, reason):
+def test_refusals_name_line_key_and_reason(text: Any, line: Any, key: Any, reason: Any) -> None:
     evidence = refused(text)
     assert reason in str(evidence["reason"])
     assert evidence["key"] == key
     assert evidence["line"] == line
 
 
-def test_too_many_lines():
+def test_too_many_lines() -> None:
     text = 'data_dir = "/d"\n' + "".join(f'[lines.l{n}]\ntcp = "h:{n + 1}"\n' for n in range(17))
     assert "more than 16" in str(refused(text)["reason"])
 
 
-def test_huge_deep_and_absurd_files_are_refused_quickly():
+def test_huge_deep_and_absurd_files_are_refused_quickly() -> None:
     assert "longer" in str(refused("#" * (tomlfile.CHARACTERS_MAX + 1))["reason"])
     assert refused("data_dir = " + "[" * 20_000)["line"]
     assert refused("data_dir = 1" + "0" * 10_000)["reason"]
 
 
-def test_deep_values_are_refused_where_the_types_meet_them():
+def test_deep_values_are_refused_where_the_types_meet_them() -> None:
     with pytest.raises(FileRefused):
         tomlfile.read("a = 1\nb = 2\n", dict[str, str], code="x.y", file="f")
 
 
-def test_lines_of_keys_knows_tables_arrays_and_quotes():
+def test_lines_of_keys_knows_tables_arrays_and_quotes() -> None:
     text = 'a = 1\n[t]\n"b" = 2\n[[d]]\nn = 1\n[[d]]\nn = 2\n[x."y"]\n# c = 1\u2028\nz = 1\n'
     assert tomlfile.lines_of_keys(text) == {
         "a": 1, "t": 2, "t.b": 3, "d.0": 4, "d.0.n": 5, "d.1": 6, "d.1.n": 7, "x.y": 8, "x.y.z": 10,
@@ -119,7 +120,7 @@ def test_lines_of_keys_knows_tables_arrays_and_quotes():
 
 
 @given(st.text(max_size=200))
-def test_any_text_is_refused_or_understood(text):
+def test_any_text_is_refused_or_understood(text: Any) -> None:
     with suppress(FileRefused):
         config.parse(text)
 
@@ -136,6 +137,6 @@ def test_any_text_is_refused_or_understood(text):
         ("h:65536", None),
     ],
 )
-def test_split_address(text, address):
+def test_split_address(text: Any, address: Any) -> None:
     assert config.split_address(text) == address
     assert config.loopback("[::1]:1")
