@@ -311,7 +311,7 @@ async def test_a_page_that_does_not_read_is_let_go(
     client = await aiohttp_client(make_app(stage))
     _reader, writer = await asyncio.open_connection(client.host, client.port, limit=1)
     writer.write(f"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1:{client.port}\r\n\r\n".encode())
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(20):
         await stage.watched_by(1)
         many = Screen("deliver.mine", doors=tuple(range(100_000)))
         for _ in range(100):
