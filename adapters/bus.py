@@ -154,7 +154,7 @@ class Frames:
         while raw:
             if any(raw[2:4]):
                 return Judgement(Verdict.GARBAGE)  # no Modbus: the protocol number is not 0
-            used, (device, transaction, pdu) = self._used(raw), self._decoded(raw)
+            used, device, transaction, pdu = self._framer.decode(raw)
             if not used:
                 break
             if transaction == number:
@@ -164,12 +164,9 @@ class Frames:
         return _WAIT
 
     def _after_whole_frames(self, raw: bytes) -> bytes:
-        while raw and (used := self._used(raw)):
+        while raw and (used := self._framer.decode(raw)[0]):
             raw = raw[used:]
         return raw
-
-    def _used(self, raw: bytes) -> int:
-        return self._framer.decode(raw)[0]
 
     def _decoded(self, raw: bytes) -> tuple[int, int, bytes]:
         """Return (unit, transaction, PDU) of the first whole frame; the PDU is empty if none."""
@@ -191,9 +188,10 @@ class Frames:
             said = request.values[0] if single else len(request.values)
             same = pdu[1:] == struct.pack(">HH", request.address, said)
             return Judgement(Verdict.GOOD) if same else _OTHER
-        answer = self._decoder.decode(pdu)
-        if pdu[1] != len(pdu) - 2 or answer is None:
+        if pdu[1] != len(pdu) - 2:
             return _OTHER
+        answer = self._decoder.pdu_table[request.function][1]()
+        answer.decode(pdu[1:])
         if request.function in BITS:
             return Judgement(Verdict.GOOD, tuple(int(bit) for bit in answer.bits[: request.count]))
         return Judgement(Verdict.GOOD, tuple(answer.registers))

@@ -45,7 +45,8 @@ STALE_SILENCES: Final = 4  # in a row, from anybody: then the port is opened ane
 STALE_US: Final = 5_000_000
 STALE_EVERY_US: Final = 30_000_000
 RECONNECT_MAX_S: Final = 1.0
-_OVERHEAD_BYTES: Final = 4  # address, checksum, and the byte a slow port may hold back
+NAP_US: Final = 20_000  # an exception is shorter than the answer: look again after so long
+_FRAME_BYTES: Final = 3  # address and checksum
 
 
 class Codec(Protocol):
@@ -251,11 +252,15 @@ class Owner:
 
     def _talk(self, wire: Wire) -> None:
         """Serve one turn after the other until we close; OSError: the link is gone."""
+        poller = select.poll()
+        poller.register(self._wake_read, select.POLLIN)
+        poller.register(wire.fileno(), select.POLLIN)
         while not self._closing.is_set():
-            rested = self._wait_for_silence(wire)
+            # With transaction numbers a stray frame is known for what it is; no need to look.
+            rested = not self.spec.rtu or self._wait_for_silence(wire)
             turn, wake_us = self._take()
             if turn is None:
-                self._rest(wire, wake_us)
+                self._rest(wire, poller, wake_us)
                 continue
             try:
                 if not rested:
@@ -299,11 +304,8 @@ class Owner:
         late_ms = (now_us() - turn.deadline_us) // 1000
         _settle(turn.job, Late(unit=turn.unit, late_ms=late_ms))
 
-    def _rest(self, wire: Wire, wake_us: int | None) -> None:
+    def _rest(self, wire: Wire, poller: select.poll, wake_us: int | None) -> None:
         """Wait for work, for bytes nobody asked for, or for the link to break."""
-        poller = select.poll()
-        poller.register(self._wake_read, select.POLLIN)
-        poller.register(wire.fileno(), select.POLLIN)
         wait_ms = None if wake_us is None else max(0, wake_us - now_us()) / 1000
         for descriptor, _ in poller.poll(wait_ms):
             if descriptor == self._wake_read:
@@ -387,7 +389,8 @@ class Owner:
         limit_ms = min(turn.deadline_us - start_us, timeout_us) // 1000
         self._send(wire, frame, limit_ms)
         echo = frame if self.echo else b""
-        answer_us = (answer_pdu_bytes(request) + _OVERHEAD_BYTES) * wire.character_us
+        answer_bytes = answer_pdu_bytes(request) + _FRAME_BYTES
+        answer_us = (answer_bytes + 1) * wire.character_us  # a slow port may hold a byte back
         limit_us = self.pace.free_us + timeout_us + answer_us
         raw = b""
         while len(raw) <= RAW_BYTES_MAX:
@@ -399,6 +402,10 @@ class Owner:
             judged = self._codec.judge(raw, echo, turn.unit, request, number)
             if judged.verdict is not Verdict.WAIT:
                 return self._conclude(judged, turn, raw)
+            # Bytes come one by one: waking for each would cost most of the CPU.
+            missing = len(echo) + answer_bytes - len(raw) - 1
+            if missing > 0 and wire.character_us:
+                time.sleep(min(missing * wire.character_us, NAP_US) / 1_000_000)
         wire.forget()
         judged = self._codec.at_the_end(raw, echo, turn.unit, request, number)
         return self._conclude(judged, turn, raw)

@@ -102,10 +102,14 @@ def open_wire(spec: SerialSpec | TcpSpec) -> Wire:
     return TcpWire(spec)
 
 
-def _poll(descriptor: int, wait_us: int, events: int = select.POLLIN) -> bool:
-    """Wait for the descriptor; raises OSError when it is gone."""
+def _poller(descriptor: int, events: int = select.POLLIN) -> select.poll:
     poller = select.poll()
     poller.register(descriptor, events)
+    return poller
+
+
+def _poll(poller: select.poll, wait_us: int) -> bool:
+    """Wait for the descriptor; raises OSError when it is gone."""
     ready = poller.poll(max(0, wait_us) / 1000)
     if ready and ready[0][1] & _GONE and not ready[0][1] & select.POLLIN:
         raise OSError("the other end is gone")
@@ -128,6 +132,7 @@ class SerialWire:
             exclusive=True,
         )
         self._descriptor: int = self._port.fileno()
+        self._readable = _poller(self._descriptor)
         os.set_blocking(self._descriptor, False)
         # A USB adapter waits 16 ms before it hands over bytes, which halves the line; not every
         # driver knows this switch, and a line without it still works.
@@ -145,12 +150,12 @@ class SerialWire:
             try:
                 data = data[os.write(self._descriptor, data) :]
             except BlockingIOError:
-                if not _poll(self._descriptor, limit_us, select.POLLOUT):
+                if not _poll(_poller(self._descriptor, select.POLLOUT), limit_us):
                     raise OSError("the port takes no bytes") from None
 
     def receive(self, wait_us: int) -> bytes:
         """Return what has arrived; b"": nothing in time."""
-        if not _poll(self._descriptor, wait_us):
+        if not _poll(self._readable, wait_us):
             return b""
         data = os.read(self._descriptor, _CHUNK)
         if not data:
@@ -182,6 +187,7 @@ class TcpWire:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._user_timeout_ms = 0
+        self._readable = _poller(self._socket.fileno())
 
     def fileno(self) -> int:
         """File descriptor to wait on."""
@@ -204,7 +210,7 @@ class TcpWire:
 
     def receive(self, wait_us: int) -> bytes:
         """Return what has arrived; b"": nothing in time."""
-        if not _poll(self.fileno(), wait_us):
+        if not _poll(self._readable, wait_us):
             return b""
         data = self._socket.recv(_CHUNK)
         if not data:
