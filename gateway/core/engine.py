@@ -171,6 +171,8 @@ class Engine:
     def _button(self, pressed: ButtonPressed) -> None:  # noqa: C901, PLR0912  # one line a button
         state, session = self.state, self.state.sessions[pressed.kiosk]
         match pressed.button:
+            case Button.HOME if session.courier is not None and session.screen.name == "help":
+                deposit.scan(state, session)  # asking for help ends no courier's round
             case Button.HOME:
                 self._home(session)
             case Button.COLLECT:
