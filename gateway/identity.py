@@ -20,7 +20,7 @@ LOG_KEY: Final = "log"
 _BYTES_MAX: Final = 4096
 
 
-class Names(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Names(msgspec.Struct, frozen=True):
     """`identity.json`: lockers.example, site/0042, e1-9f2c01ab."""
 
     operator: str

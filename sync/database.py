@@ -93,7 +93,8 @@ def prepare(path: Path) -> None:
 def connect(path: Path) -> sqlite3.Connection:
     """Open the one connection that writes and checkpoints; it uses its own BEGIN and COMMIT."""
     with explained(path):
-        connection = sqlite3.connect(path, isolation_level=None)
+        # Opened in one thread and used in another, never in two at once: the store sees to it.
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
             configure(connection)
         except BaseException:

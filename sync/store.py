@@ -18,7 +18,7 @@ Rules that hold here, and why:
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -166,7 +166,7 @@ class Store:
 
     def read(
         self, lane: Lane | LaneRef, start: int = 0, stop: int | None = None
-    ) -> Iterator[Record]:
+    ) -> Generator[Record, None, None]:
         """Yield the durable records [start, stop) of a lane, by a connection that cannot write.
 
         A `Lane` means this epoch's; a `LaneRef` any log here. Blocks while it reads. An iterator
@@ -223,12 +223,12 @@ class Store:
                 raise OursBroken(
                     "store.index_gap", lane=record.lane.value, index=record.index, next=expected
                 )
-            following[record.lane] += 1
             entry = commit.check(record)
             if entry.kind == commit.ERASES and entry.of is not None:
                 by = self._states[record.lane].log
                 number = self._row(entry.of, following)
                 erased.append((number, Ref(by.epoch, by.writer, by.lane, record.index)))
+            following[record.lane] += 1
         self._next = following
         self._queued += len(records)
         return _Request(asyncio.get_running_loop().create_future(), records, erased)
@@ -360,16 +360,18 @@ class Store:
             except BaseException:
                 connection.close()
                 raise
-            self._raw = connection
             return connection
 
+        # Opened before aiosqlite has it: when its own opening fails, its thread may outlive the
+        # event loop and break on it.
         try:
-            self._connection = await aiosqlite.Connection(opened, _CHUNK_ROWS)
+            self._raw = await asyncio.to_thread(opened)
         except StoreFailed as failure:
             if failure.reason != "full" or not self._ballast.release():
                 raise
             # The disk is full: take the ballast to get at what is durable.
-            self._connection = await aiosqlite.Connection(opened, _CHUNK_ROWS)
+            self._raw = await asyncio.to_thread(opened)
+        self._connection = await aiosqlite.Connection(lambda: self._raw, _CHUNK_ROWS)
         self._low_space = not self._ballast.fill()
         self._writer = asyncio.create_task(self._write(), name="store-writer")
 
