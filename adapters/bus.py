@@ -26,7 +26,7 @@ from pymodbus.pdu.register_message import (
 )
 
 from adapters.errors import Forbidden
-from adapters.owner import Codec, Counters, Owner
+from adapters.owner import Owner
 from adapters.pace import Priority, UnitTiming
 from adapters.plan import allowed_writes, refusal
 from adapters.profile import Profile
@@ -34,6 +34,8 @@ from adapters.reading import (
     BITS,
     READS,
     WRITES,
+    Codec,
+    Counters,
     Judgement,
     Read,
     Request,

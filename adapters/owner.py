@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol, assert_never
+from typing import Final, assert_never
 
 import tenacity
 
@@ -34,7 +34,16 @@ from adapters.errors import (
     UnitLost,
 )
 from adapters.pace import Pace, Priority, Queue, Turn
-from adapters.reading import Judgement, Read, Request, Verdict, Write, answer_pdu_bytes
+from adapters.reading import (
+    Codec,
+    Counters,
+    Judgement,
+    Read,
+    Request,
+    Verdict,
+    Write,
+    answer_pdu_bytes,
+)
 from adapters.wire import SerialSpec, TcpSpec, Wire, open_wire
 
 PLACES: Final = 96
@@ -47,44 +56,6 @@ STALE_EVERY_US: Final = 30_000_000
 RECONNECT_MAX_S: Final = 1.0
 NAP_US: Final = 20_000  # an exception is shorter than the answer: look again after so long
 _FRAME_BYTES: Final = 3  # address and checksum
-
-
-class Codec(Protocol):
-    """Makes and reads the frames of one line."""
-
-    def encode(self, unit: int, request: Request) -> tuple[bytes, int]:
-        """Return frame and transaction number (0 where the framing has none)."""
-        ...
-
-    def judge(self, raw: bytes, echo: bytes, unit: int, request: Request, number: int) -> Judgement:
-        """Judge what came so far; `echo` is what the adapter repeats first."""
-        ...
-
-    def at_the_end(
-        self, raw: bytes, echo: bytes, unit: int, request: Request, number: int
-    ) -> Judgement:
-        """Judge what came when the time is over: never WAIT."""
-        ...
-
-
-@dataclass(slots=True)
-class Counters:
-    """What a line has seen since it was made; for health."""
-
-    sent: int = 0
-    answered: int = 0
-    timeouts: int = 0
-    unanswered: int = 0
-    nonsense: int = 0
-    other_question: int = 0
-    refused: int = 0
-    refused_late: int = 0
-    refused_lost: int = 0
-    overloaded: int = 0
-    forbidden: int = 0
-    strays: int = 0
-    connects: int = 0
-    link_losses: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -332,6 +303,8 @@ class Owner:
         if data:
             self.counters.strays += 1
             self._heard(data)
+            unit_at = 0 if self.spec.rtu else 6  # in the header of Modbus TCP
+            self.pace.stirred(data[unit_at] if len(data) > unit_at else 0)
 
     def _heard(self, data: bytes) -> None:
         self.pace.occupied_until(now_us())

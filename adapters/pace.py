@@ -17,8 +17,6 @@ LOST_AFTER_SILENCES: Final = 2
 # A lost unit is probed at growing intervals: dear enough to notice it, cheap for the others.
 PROBE_FIRST_US: Final = 500_000
 PROBE_LAST_US: Final = 10_000_000
-# Most probes wait only shortly; every fourth waits in full, so that a slow unit is found again.
-PROBE_FULL_EVERY: Final = 4
 _FIXED_ABOVE_BAUD: Final = 19200
 
 T = TypeVar("T")
@@ -69,6 +67,7 @@ class UnitState:
     actuation_rest_until_us: int = 0
     silences: int = 0
     first_silence_us: int = 0
+    slow: bool = False
     lost: bool = False
     probe_interval_us: int = PROBE_FIRST_US
     next_probe_us: int = 0
@@ -115,7 +114,7 @@ class Pace:
     def timeout_us(self, number: int, priority: Priority) -> int:
         """How long to wait for the first byte of the answer."""
         state = self.unit(number)
-        short = state.silences % PROBE_FULL_EVERY != 0
+        short = state.silences > 0 and not state.slow
         if short and priority > Priority.ACTUATE:
             return state.timing.probe_us
         return state.timing.response_us
@@ -125,12 +124,18 @@ class Pace:
         state = self.unit(number)
         if state.lost:
             state.returns += 1
-        state.lost = False
+        state.lost = state.slow = False
         state.silences = 0
         state.probe_interval_us = PROBE_FIRST_US
         state.rest_until_us = now_us + state.timing.gap_us
         if priority is Priority.ACTUATE:
             state.actuation_rest_until_us = now_us + state.timing.after_actuation_us
+
+    def stirred(self, number: int) -> None:
+        """Note that a late answer of this unit was seen: it is slow, not dead; wait in full."""
+        state = self._units.get(number)
+        if state is not None and state.silences:
+            state.slow = True
 
     def unsure(self, number: int, now_us: int) -> None:
         """Note that this unit's answer may still come."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Final, assert_never
+from typing import Final, Protocol, assert_never
 
 READ_COILS: Final = 1
 READ_DISCRETE: Final = 2
@@ -130,3 +130,41 @@ class Judgement:
     verdict: Verdict
     values: tuple[int, ...] = ()
     exception: int = 0
+
+
+class Codec(Protocol):
+    """Makes and reads the frames of one line."""
+
+    def encode(self, unit: int, request: Request) -> tuple[bytes, int]:
+        """Return frame and transaction number (0 where the framing has none)."""
+        ...
+
+    def judge(self, raw: bytes, echo: bytes, unit: int, request: Request, number: int) -> Judgement:
+        """Judge what came so far; `echo` is what the adapter repeats first."""
+        ...
+
+    def at_the_end(
+        self, raw: bytes, echo: bytes, unit: int, request: Request, number: int
+    ) -> Judgement:
+        """Judge what came when the time is over: never WAIT."""
+        ...
+
+
+@dataclass(slots=True)
+class Counters:
+    """What a line has seen since it was made; for health."""
+
+    sent: int = 0
+    answered: int = 0
+    timeouts: int = 0
+    unanswered: int = 0
+    nonsense: int = 0
+    other_question: int = 0
+    refused: int = 0
+    refused_late: int = 0
+    refused_lost: int = 0
+    overloaded: int = 0
+    forbidden: int = 0
+    strays: int = 0
+    connects: int = 0
+    link_losses: int = 0

@@ -103,15 +103,19 @@ def test_an_answer_makes_the_unit_well_and_counts_its_return() -> None:
     assert state.returns == 1
 
 
-def test_probes_are_short_but_every_fourth_waits_in_full() -> None:
+def test_a_silent_unit_is_asked_shortly_unless_a_late_answer_shows_it_slow() -> None:
     pace = Pace(0)
+    pace.stirred(1)  # nobody we know
     pace.unit(1).timing = UnitTiming(response_us=200, probe_us=80)
-    waits = []
-    for now in range(6):
-        waits.append(pace.timeout_us(1, POLL))
-        assert pace.timeout_us(1, ACTUATE) == 200
-        pace.silent(1, now)
-    assert waits == [200, 80, 80, 80, 200, 80]
+    pace.stirred(1)  # nothing is owed: noise
+    assert pace.timeout_us(1, POLL) == 200
+    pace.silent(1, 0)
+    assert (pace.timeout_us(1, POLL), pace.timeout_us(1, ACTUATE)) == (80, 200)
+    pace.stirred(1)
+    assert pace.timeout_us(1, POLL) == 200
+    pace.answered(1, POLL, 1)
+    pace.silent(1, 2)
+    assert pace.timeout_us(1, POLL) == 80
 
 
 def queue(*turns: tuple[int, Priority, int]) -> Queue[str]:
