@@ -282,6 +282,8 @@ class Courier(Visitor):
         if not free and self.dice.random() < 0.7:
             self.press(Button.HOME)
             return
+        if self.swarm.hit("revoked_meanwhile"):
+            self.site.time.at(self.dice.randint(5, 5_000), self.site.revoke, self.badge.grant)
         size = self.dice.choice(free or SIZES)
         self.press(Button.SIZE, f"{size} low" if self.dice.random() < 0.15 else size)
 

@@ -11,14 +11,14 @@ from unittest.mock import patch
 
 from typing_extensions import override
 
-from gateway.core import deposit, doors, keypad, pickup, recovery
+from gateway.core import deposit, doors, pickup, policy, recovery
 from gateway.core.inputs import Input, Now, PulseResult, Recovered
 from gateway.core.outputs import Answer, Output, Pulse, Show
 from gateway.core.policy import Settings
 from gateway.core.screen import Screen
 from gateway.core.state import Opening, Phase, State
 from sync import facts
-from sync.book import Book, Courier
+from sync.book import Book
 from tests.simulation.shell import Shell
 from tests.simulation.site import Heart, Plan
 
@@ -94,16 +94,6 @@ class _NoDeadline(Plan):
             if known.intent is not None and known.intent.outcome is None:
                 engine.state.openings.pop(door, None)
                 engine.state.timers.pop(("door", door), None)
-        return engine, asked
-
-
-class _BucketRefilled(Plan):
-    @override
-    def recover(
-        self, entries: list[Recovered], settings: Settings, now: Now
-    ) -> tuple[Heart, list[Output]]:
-        engine, asked = recovery.recover(entries, settings, now)
-        engine.state.book.guard_level_ms = None
         return engine, asked
 
 
@@ -211,18 +201,15 @@ def _assignable_when_disabled(state: State, door: int) -> bool:
 _ASSIGNABLE = deposit.assignable
 
 
-def _revoked_is_fine(state: State, typed: str) -> Courier | keypad.Refused:
-    was = [known for known in state.book.couriers.values() if known.revoked]
-    for known in was:
-        known.revoked = False
-    try:
-        return _COURIER(state, typed)
-    finally:
-        for known in was:
-            known.revoked = True
+def _never_revoked(state: State, opening: Opening) -> bool:
+    return False
 
 
-_COURIER = keypad.courier
+def _refilled_by_starts(book: Book, at: tuple[int, int]) -> int:
+    return _WITNESSED(book, at) + (at[0] - 1) * policy.FULL_MS
+
+
+_WITNESSED = policy.witnessed_ms
 
 
 def _show_what_was_typed(state: State, kiosk: str, why: str = "", count: int = 0) -> None:
@@ -275,7 +262,11 @@ PLANTED: tuple[Planted, ...] = (
         ("04_opens_only_its_own",),
         patches=((doors, "start", _consume_at_accept),),
     ),
-    Planted("bucket refilled at restart", ("12_guessing_bounded",), _BucketRefilled),
+    Planted(
+        "bucket refilled at restart",
+        ("12_guessing_bounded",),
+        patches=((policy, "witnessed_ms", _refilled_by_starts),),
+    ),
     Planted("grace skipped", ("04_opens_only_its_own",), lambda: _OtherSettings(grace_ms=10)),
     Planted(
         "disabled compartment given away",
@@ -301,9 +292,9 @@ PLANTED: tuple[Planted, ...] = (
     Planted("pulse at the wrong door", ("01_intent_first",), _WrongDoorPlan),
     Planted("answer before durable", ("08_ack_lasts",), patches=((State, "do", _do_at_once),)),
     Planted(
-        "revoked courier let in",
+        "revocation unheard while a door is being opened",
         ("05_revoked_wins",),
-        patches=((keypad, "courier", _revoked_is_fine),),
+        patches=((doors, "_revoked", _never_revoked),),
     ),
     Planted(
         "late opening called forced",

@@ -222,8 +222,6 @@ class Site:
         except Exception as error:
             raise Violated("no_bug", f"at start: {type(error).__name__}: {error}") from error
         self.carry_out(asked)
-        if life.dead:
-            return
         self._prepare()
         self.deliver(inputs.ClockAnchored(now=self.now(), source="ntp"))
         if life.dead:
@@ -325,8 +323,8 @@ class Site:
             self.street.support()
         if swarm.hit("remapped"):
             self.command(inputs.MapImported, map=self.world.map)
-        if swarm.hit("revoked") and len(self.badges) > 1:
-            self.command(inputs.CourierRemoved, grant=dice.choice(list(self.badges)))
+        if len(self.badges) > 1 and swarm.hit("revoked"):
+            self.revoke(dice.choice(list(self.badges)))
         for line in (self.world.wear(), self.clocks.disturb()):
             if line:
                 self.say(line)
@@ -338,6 +336,10 @@ class Site:
             self.command(inputs.AnnexEraseAsked, ref=dice.choice(list(self.slips)))
         if dice.random() < 0.03:
             self.deliver(inputs.ClockAnchored(now=self.now(), source="ntp"))
+
+    def revoke(self, grant: str) -> None:
+        """End a courier's right."""
+        self.command(inputs.CourierRemoved, grant=grant)
 
     def board_back(self, name: str) -> None:
         """A board answers again."""

@@ -61,7 +61,8 @@ BASE: dict[str, float] = {
     "forced_when_down": 0.15,
     "guesser": 0.08,
     "support": 0.15,
-    "revoked": 0.05,
+    "revoked": 0.02,
+    "revoked_meanwhile": 0.04,
     "out_of_service": 0.15,
     "remapped": 0.02,
 }
