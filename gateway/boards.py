@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from adapters.errors import AdapterError
+from adapters.errors import AdapterError, Resting
 from gateway import logs
 from gateway.config import Timing
 from gateway.core.inputs import (
@@ -32,12 +32,14 @@ from gateway.core.inputs import (
 )
 from gateway.core.outputs import Poll, Pulse
 from gateway.ports import BoardPort, ReadingPort
-from sync.sitemap import SiteMap
+from sync.sitemap import DoorItem, SiteMap
 
 MISSES: Final = 2
 ALL_OFF_S: Final = 1.2
 """A stop takes 2 s in all; a board that cannot be told by then is named in the log."""
 RAIL_GAP_S: Final = 0.1
+REST_STEP_MS: Final = 50
+"""A coil that is still on says that it rests, but not for how long."""
 TOLD_AGAIN: Final = 100
 """A board that stays silent is named in the log again after so many misses."""
 
@@ -137,12 +139,30 @@ class Boards:
         )
 
     async def _pulse(self, pulse: Pulse) -> tuple[PulseResult, str]:
+        """Pulse once rail and coil are ready; before the deadline, a coil that rests is waited for.
+
+        People do press "open again" within the two seconds that a coil has to cool down.
+        """
         door = self._site.doors.get(pulse.door)
         if door is None:
             return "not_sent", "door.unknown"
-        name, _, channel = door.lock.partition(":")
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (pulse.deadline - self._now().mono_ms) / 1000
+        while True:
+            try:
+                return await self._pulse_now(door, pulse.ms, deadline)
+            except Resting as error:
+                told_ms = error.evidence.get("wait_ms")
+                wait_ms = max(told_ms if isinstance(told_ms, int) else 0, REST_STEP_MS)
+                ready = loop.time() + wait_ms / 1000
+                if ready >= deadline:
+                    return "not_sent", error.code
+                await asyncio.sleep(ready - loop.time())
+
+    async def _pulse_now(self, door: DoorItem, ms: int, deadline: float) -> tuple[PulseResult, str]:
+        """Pulse as soon as the rail is free. Raises Resting: nothing was sent, the coil is warm."""
+        name, _, channel = door.lock.partition(":")
+        loop = asyncio.get_running_loop()
         rail = self._rails.setdefault(door.rail, asyncio.Lock())
         try:
             async with asyncio.timeout_at(deadline):
@@ -154,7 +174,10 @@ class Boards:
             if self._held or not self._watches[name].started:
                 quiet = True
                 return "not_sent", "site.stopping" if self._held else "board.not_ready"
-            await self._watches[name].port.pulse(int(channel), pulse.ms, deadline=deadline)
+            await self._watches[name].port.pulse(int(channel), ms, deadline=deadline)
+        except Resting:
+            quiet = True
+            raise
         except AdapterError as error:
             quiet = not error.sent
             return "unanswered" if error.sent else "not_sent", error.code
@@ -162,7 +185,7 @@ class Boards:
             if quiet:
                 rail.release()
             else:
-                self._rest(rail, began + pulse.ms / 1000 + RAIL_GAP_S)
+                self._rest(rail, began + ms / 1000 + RAIL_GAP_S)
         return "done", ""
 
     def _rest(self, rail: asyncio.Lock, until: float) -> None:

@@ -40,12 +40,15 @@ SITE = SiteMap(
 )  # fmt: skip
 
 
-def kinds(told: list[Any]) -> set[Any]:
+def kinds(told: list[Any]) -> Any:
     return {type(one) for one in told}
 
 
 def now() -> Now:
     return Now(0, int(asyncio.get_running_loop().time() * 1000), 1)
+
+
+SEEN: Any = {DoorSeen, OccupancySeen}
 
 
 class Stage:
@@ -102,7 +105,7 @@ async def running() -> AsyncIterator[Any]:
 async def test_every_door_is_told_at_start_with_its_polarity() -> None:
     async with running() as stage:
         assert stage.eyes.calls[0] == "start"
-        assert kinds(stage.told) == {DoorSeen, OccupancySeen}
+        assert kinds(stage.told) == SEEN
         assert {one.door: one.open for one in stage.told if isinstance(one, DoorSeen)} == {
             1: False,
             2: False,
@@ -131,7 +134,7 @@ async def test_poll_tells_the_state_in_any_case_and_looks_urgently() -> None:
         stage.told.clear()
         stage.boards.poll(Poll(door=1, until=now().mono_ms + 5_000))
         await stage.until(lambda told: len(told) >= 2)
-        assert kinds(stage.told) == {DoorSeen, OccupancySeen}
+        assert kinds(stage.told) == SEEN
         assert "read!" in stage.eyes.calls
         assert "read!" not in stage.locks.calls
 
@@ -147,7 +150,7 @@ async def test_silent_board_is_lost_after_its_time_and_comes_back_safe() -> None
         stage.eyes.trouble = None
         await stage.until(lambda told: len(told) >= 4)
         assert stage.told[0] == BoardBack(now=stage.told[0].now, board="eyes", doors=(1, 2, 3))
-        assert kinds(stage.told[1:4]) == {DoorSeen, OccupancySeen}
+        assert kinds(stage.told[1:4]) == SEEN
         assert "start" in stage.eyes.calls
         assert stage.boards.lost == ()
 
@@ -177,11 +180,29 @@ async def test_pulse_done_not_sent_and_unanswered() -> None:
         assert await stage.pulse() == ("done", "")
         assert stage.locks.pulses == [(0, 20)]
         assert await stage.pulse(door=99) == ("not_sent", "door.unknown")
-        stage.locks.pulse_trouble = Resting(wait_ms=3)
+        stage.locks.pulse_trouble = Resting(wait_ms=3_000)
         assert await stage.pulse(door=3) == ("not_sent", "board.resting")
         stage.locks.pulse_trouble = doubtful()
         assert await stage.pulse(door=3) == ("unanswered", "bus.unanswered")
         assert await stage.pulse(door=2, within_ms=-5) == ("not_sent", "board.rail_busy")
+
+
+async def test_coil_that_rests_is_waited_for_and_its_rail_is_free_meanwhile() -> None:
+    async with running() as stage:
+        stage.locks.pulse_trouble = Resting(wait_ms=60)
+        warm = asyncio.create_task(stage.pulse(door=1))
+        await asyncio.sleep(0.02)
+        stage.locks.pulse_trouble = None
+        assert await stage.pulse(door=2) == ("done", "")
+        assert await warm == ("done", "")
+        assert stage.locks.pulses == [(1, 20), (0, 20)]
+
+
+async def test_coil_that_rests_beyond_the_deadline_is_not_pulsed_late() -> None:
+    async with running() as stage:
+        stage.locks.pulse_trouble = Resting()
+        assert await stage.pulse(door=1, within_ms=120) == ("not_sent", "board.resting")
+        assert stage.locks.pulses == []
 
 
 async def test_one_coil_a_rail_at_a_time() -> None:
