@@ -1,11 +1,9 @@
 """The owner of one line: the thread that alone touches the wire.
 
-It picks the most urgent request that may go, sends it once, waits, has the answer judged, and
-hands the result back to the event loop of the caller. Nothing is ever repeated here: a door
-command that is sent twice opens a door twice.
-
-Why a thread: a line needs pauses finer than an event loop's clock, and an exchange written as
-plain sequence has no moment in which a cancelled caller could leave half of it behind.
+It picks the most urgent request that may go, sends it once, waits, has the answer judged, and hands
+the result back. Nothing is ever repeated: a door command that is sent twice opens a door twice.
+A thread, because a line needs finer pauses than an event loop gives, and a plain sequence has no
+moment in which a cancelled caller could leave half an exchange behind.
 """
 
 import asyncio
@@ -361,11 +359,10 @@ class Owner:
         timeout_us = self.pace.timeout_us(turn.unit, turn.priority)
         limit_ms = min(turn.deadline_us - start_us, timeout_us) // 1000
         self._send(wire, frame, limit_ms)
-        echo = frame if self.echo else b""
+        echo, raw = frame if self.echo else b"", b""
         answer_bytes = answer_pdu_bytes(request) + _FRAME_BYTES
         answer_us = (answer_bytes + 1) * wire.character_us  # a slow port may hold a byte back
         limit_us = self.pace.free_us + timeout_us + answer_us
-        raw = b""
         while len(raw) <= RAW_BYTES_MAX:
             data = wire.receive(limit_us - now_us())
             if not data:

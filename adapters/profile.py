@@ -254,18 +254,20 @@ def _points_objections(name: str, points: Points) -> Iterator[tuple[str, str]]:
 
 
 def _outputs_objections(profile: Profile) -> Iterator[tuple[str, str]]:
-    actions, caps = profile.actions, profile.caps
-    if profile.outputs is None:
-        if actions is not None:
-            yield "actions", "actions without outputs"
-        return
-    if actions is None or caps is None:
+    outputs, actions, caps = profile.outputs, profile.actions, profile.caps
+    if outputs is None and actions is not None:
+        yield "actions", "actions without outputs"
+    if outputs is not None and (actions is None or caps is None):
         yield "outputs", "outputs need [actions] and [caps]"
-        return
+    if outputs is not None and actions is not None and caps is not None:
+        yield from _actions_objections(len(outputs.at()), actions, caps)
+
+
+def _actions_objections(count: int, actions: Actions, caps: Caps) -> Iterator[tuple[str, str]]:
     for name, action in named_actions(actions):
         if (action.fixed is None) == (action.unit_ms is None):
             yield f"actions.{name}", "needs either fixed or unit_ms"
-        if action.base + action.per_channel * len(profile.outputs.at()) > _ADDRESSES:
+        if action.base + action.per_channel * count > _ADDRESSES:
             yield f"actions.{name}.base", "the last channel is beyond address 65535"
     for name in ("off", "all_off", "on"):
         held: Action | None = getattr(actions, name)
