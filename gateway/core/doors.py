@@ -7,6 +7,7 @@ and its power rail is free. An opening inside the command window is that intent'
 """
 
 from collections.abc import Callable
+from typing import assert_never
 
 from gateway.core import views
 from gateway.core.inputs import PulseDone
@@ -26,12 +27,11 @@ UNDECIDED = frozenset({Phase.WAITING, Phase.PULSING, Phase.WATCHING})
 def refusal(state: State, door: int) -> tuple[str, int]:
     """Return why this door cannot be commanded now, with a number that helps; ("", 0) if it can."""
     known = state.openings.get(door)
-    if known is not None and known.phase not in {Phase.GRACE, Phase.LATE}:
+    in_use = known is not None and known.phase not in {Phase.GRACE, Phase.LATE}
+    if in_use or state.look(door).open:
         return "door.busy", 0
     if not state.reachable(door):
         return "door.silent", 0
-    if state.look(door).open:
-        return "door.busy", 0
     rest = state.resting.get(door, 0) - state.mono
     if rest > 0:
         return "door.resting", -(-rest // 1000)
@@ -239,9 +239,9 @@ def door_seen(state: State, door: int, *, is_open: bool) -> None:
     before, look.open = look.open, is_open
     opening = state.openings.get(door)
     if opening is None:
-        if is_open and before is not True:
+        if is_open:
             _forced(state, door, found=before is None)
-        elif not is_open:
+        else:
             judge_at_rest(state, door)
         return
     if is_open:
@@ -276,6 +276,8 @@ def _seen_open(state: State, opening: Opening) -> None:
             _forced(state, opening.door, found=False)
         case Phase.OPEN:
             pass
+        case _:
+            assert_never(opening.phase)
 
 
 def opened(state: State, opening: Opening, outcome: facts.Outcome, why: str) -> None:
@@ -366,10 +368,9 @@ def _unseen(state: State, opening: Opening) -> None:
 def drop(state: State, opening: Opening) -> None:
     """This opening is judged; what the door does now is judged afresh."""
     door = opening.door
-    if state.openings.get(door) is opening:
-        del state.openings[door]
-        state.timers.pop(("door", door), None)
-        state.timers.pop(("ajar", door), None)
+    del state.openings[door]
+    state.timers.pop(("door", door), None)
+    state.timers.pop(("ajar", door), None)
     judge_at_rest(state, door)
 
 
@@ -424,6 +425,8 @@ def door_timer(state: State, door: int) -> None:
             JUDGES["grace"](state, opening)
         case Phase.OPEN:
             pass
+        case _:
+            assert_never(opening.phase)
 
 
 def _never_seen(state: State, opening: Opening) -> None:

@@ -125,10 +125,7 @@ def support_opens(state: State, asked: SupportOpens) -> None:
     if len(times) == limit and state.mono - times[0] < MINUTE_MS:
         state.answer(asked.token, "support.rate", doors=limit)
         return
-    custody = state.compartment(door).custody
     refused, wait_s = doors.refusal(state, door)
-    if not refused and custody is Custody.DEPOSITING:
-        refused = "door.busy"
     if refused:
         state.answer(asked.token, refused, door=door, wait_s=wait_s)
         return

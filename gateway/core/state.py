@@ -200,11 +200,9 @@ class State:
         """Have an effect done once everything written in this turn is durable."""
         self._effects.append(effect)
 
-    def show(self, kiosk: str | None, screen: Screen, *, at_once: bool = False) -> None:
-        """Put a screen on a kiosk, and set when it ends. None: nobody stands there."""
-        session = self.sessions.get(kiosk) if kiosk is not None else None
-        if session is None:
-            return
+    def show(self, kiosk: str, screen: Screen, *, at_once: bool = False) -> None:
+        """Put a screen on a kiosk, and set when it ends."""
+        session = self.sessions[kiosk]
         session.screen = screen
         if screen.ends_ms:
             warn = screen.ends_ms - self.settings.warn_ms
@@ -229,7 +227,7 @@ class State:
 
     def poll(self, door: int, for_ms: int) -> None:
         """Have a door watched closely for a while."""
-        self._at_once.append(Poll(door, self.mono + for_ms))
+        self.at_once(Poll(door, self.mono + for_ms))
 
     def at_once(self, output: Output) -> None:
         """Put out something harmless without waiting for the disk."""

@@ -469,3 +469,10 @@ def test_timers_of_doors_that_are_done_are_nothing() -> None:
     stage.after(1)
     assert len(stage.facts) == count
     assert small_map().doors[door].pulse_ms == 400
+
+
+def test_a_door_seen_closed_while_it_is_commanded_is_no_news() -> None:
+    stage, door = held()
+    stage.enter(stage.code())
+    stage.door(door, is_open=False)
+    assert kinds(stage) == ["open.intended"]

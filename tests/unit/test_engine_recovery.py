@@ -277,6 +277,6 @@ def test_the_same_log_gives_the_same_book_again() -> None:
     stage.opens()
     stage.shut(door, occupied=False)
     stage.after(60_000)
-    before = stage.engine.state.book.canonical()
+    before = stage.engine.book.canonical()
     restarted(stage)
     assert stage.engine.state.book.canonical() == before

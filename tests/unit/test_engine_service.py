@@ -518,3 +518,11 @@ def test_settings_and_annexes_show_no_secret() -> None:
     assert KEY.key.hex() not in shown
     assert repr(KEY.key) not in shown
     assert replace(stage.settings, grace_ms=1).grace_ms == 1
+
+
+def test_home_from_help_goes_on_with_the_couriers_round() -> None:
+    stage = Stage()
+    stage.login()
+    stage.press(Button.HELP)
+    stage.press(Button.HOME)
+    assert stage.screen().name == "deliver.scan"
