@@ -1,4 +1,4 @@
-"""The bank's map as a TOML file for people: `site import FILE` and its exact inverse.
+"""The bank's map as a TOML file for people: `site import FILE` and its exact inverse. Pure.
 
     [boards.locks-1]
     line = "bank"
@@ -19,7 +19,6 @@ object to. Channels count from 0.
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -98,11 +97,6 @@ def parse(text: str, known: Known, file: str = "map") -> SiteMap:
     return SiteMap(boards=boards, doors=doors)
 
 
-def load(file: Path, known: Known) -> SiteMap:
-    """Read and parse a file. Raises FileRefused."""
-    return parse(tomlfile.text_of(file, "map.invalid"), known, str(file))
-
-
 def write(site: SiteMap) -> str:
     """Return the TOML text of a map: `parse(write(site)) == site`. Defaults are left out."""
     parts = []
@@ -151,9 +145,8 @@ def _board_objections(read: _Map, known: Known) -> Iterator[tuple[str, str]]:
         channels = known(board.profile)
         if channels is None:
             yield f"boards.{name}.profile", f"there is no profile {board.profile[:64]!a}"
-            continue
-        low, high = channels.units
-        if not low <= board.unit <= high:
+        elif not channels.units[0] <= board.unit <= channels.units[1]:
+            low, high = channels.units
             yield f"boards.{name}.unit", f"this board's unit numbers are {low} to {high}"
         other = places.setdefault((board.line, board.unit), name)
         if other != name:
@@ -173,7 +166,6 @@ def _door_objections(
         board, _, channel = point.partition(":")
         if board not in read.boards:
             yield f"{key}.{name}", f"there is no board {board}"
-            continue
         channels = known(read.boards[board].profile)
         assert channels is not None  # the boards were looked at first
         side = "outputs" if name == "lock" else "inputs"

@@ -7,7 +7,6 @@ named instead: the reason is exact in any case.
 
 import re
 import tomllib
-from pathlib import Path
 from typing import TypeVar
 
 import msgspec
@@ -46,19 +45,6 @@ def read(text: str, kind: type[T], *, code: str, file: str) -> tuple[T, dict[str
     except msgspec.ValidationError as error:
         reason, key = _where(raw, kind, str(error))
         raise refusal(code, file, lines, key, reason) from None
-    except RecursionError:
-        raise refusal(code, file, lines, "", "nested too deeply") from None
-
-
-def text_of(file: Path, code: str) -> str:
-    """Return what a file says, at most a character more than allowed. Raises FileRefused(code)."""
-    try:
-        with file.open(encoding="utf-8") as opened:
-            return opened.read(CHARACTERS_MAX + 1)
-    except UnicodeDecodeError as error:
-        raise refusal(code, str(file), {}, "", f"not UTF-8: {error.reason}") from None
-    except OSError as error:
-        raise refusal(code, str(file), {}, "", error.strerror or "cannot be read") from error
 
 
 def _where(raw: dict[str, object], kind: type[object], message: str) -> tuple[str, str]:

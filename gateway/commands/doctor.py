@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gateway import config, doctor, local
+from gateway import doctor, files, local
 from gateway.commands import shared
 
 
@@ -23,7 +23,7 @@ from gateway.commands import shared
 def command(file: Path, *, as_json: bool) -> None:
     """Examine names, keys, disk, clock, network and boards. Exit status 1 if anything is bad."""
     local.quiet()
-    findings = doctor.examine(config.read(file))
+    findings = doctor.examine(files.read_config(file))
     text = "\n".join(f"{one.level:<5} {one.check:<16} {one.text}" for one in findings)
     shared.tell([asdict(one) for one in findings], text, as_json=as_json)
     if any(one.level == "bad" for one in findings):

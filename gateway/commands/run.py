@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from gateway import app, config, logs
+from gateway import app, files, logs
 
 
 @click.command()
@@ -19,6 +19,6 @@ from gateway import app, config, logs
 )
 def command(file: Path) -> None:
     """Run the site in the foreground. SIGTERM ends it: all coils off, log closed."""
-    read = config.read(file)
+    read = files.read_config(file)
     logs.configure(read.log.format, read.log.level)
     sys.exit(app.run(read))

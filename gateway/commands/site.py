@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from gateway import local, mapfile
+from gateway import files, local, mapfile
 from gateway import site as sites
 from gateway.bank import known
 from gateway.commands import shared
@@ -24,7 +24,7 @@ def command() -> None:
 @shared.as_json
 def import_map(file: Path, data: Path, by: str, *, as_json: bool) -> None:
     """Import a whole map of the bank from FILE (TOML); a running gateway takes it at once."""
-    read = mapfile.load(file, known)
+    read = files.read_map(file, known)
     answer = local.ask(data, MapImported(now=local.nobody(), token="", by=by, map=read))
     told = {"boards": len(read.boards), "doors": len(read.doors), "entry": answer.ref}
     text = f"{len(read.boards)} boards and {len(read.doors)} doors, from {answer.ref} on"

@@ -78,6 +78,12 @@ def test_small_file_has_defaults() -> None:
         ('data_dir = "/d"\n[lines.a]\ntcp = "host"\n', 3, "lines.a.tcp", "host:port"),
         ('data_dir = "/d"\n[lines.a]\ntcp = "h:99999"\n', 3, "lines.a.tcp", "host:port"),
         ('data_dir = "/d"\n[lines.A]\ntcp = "h:1"\n', 1, "lines", "regex"),
+        (
+            'data_dir = "/d"\n[lines.a]\ntcp = "h:1"\n[lines.b]\nbaud = "9"\n[log]\nlevel = 3\n',
+            5,
+            "lines.b.baud",
+            "int",
+        ),
         ('data_dir = "/d"\nlines = 3\n', 2, "lines", "object"),
         (
             'data_dir = "/d"\n[lines.a]\ntcp = "h:1"\n[lines.b]\ntcp = "h:1"\n',
