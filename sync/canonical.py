@@ -81,7 +81,7 @@ def decode_many(items: Sequence[bytes]) -> list[Object] | None:
 
     For whoever reads a whole log: it is twice as quick. Then call `decode` on each to know why.
     """
-    joined = b"\n".join(items) + b"\n"
+    joined = b"\n".join((*items, b""))
     if len(max(items, key=len, default=b"")) > BYTES_MAX:
         return None
     try:

@@ -11,9 +11,10 @@ import base64
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Self
+
+import msgspec
 
 from sync import canonical
 from sync.errors import TheirsInvalid
@@ -64,8 +65,7 @@ _LANES: Final = {lane.letter: lane for lane in Lane}
 _WRITERS: Final = {writer.value: writer for writer in Writer}
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class LaneRef:
+class LaneRef(msgspec.Struct, frozen=True, order=True, gc=False):
     """One log as a reference names it: `<epoch>:<s|h><u|c|t>`."""
 
     epoch: str
@@ -84,8 +84,7 @@ class LaneRef:
         return cls(found[1], _WRITERS[found[2]], _LANES[found[3]])
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Ref:
+class Ref(msgspec.Struct, frozen=True, order=True, gc=False):
     """Where an entry stands: `<epoch>:<s|h><u|c|t><index>`. Sorts by log, then by index."""
 
     epoch: str
@@ -110,8 +109,7 @@ class Ref:
         return cls(found[1], _WRITERS[found[2]], _LANES[found[3]], int(found[4]))
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """The header of an entry, and `body`: the whole object, header keys included.
 
     `private` is the 32-byte hash that the annex must have. `critical` names the keys that begin

@@ -121,3 +121,23 @@ def test_lines_end_at_0a_only() -> None:
 def test_lines_that_end_otherwise_are_refused(data: bytes) -> None:
     with pytest.raises(TheirsInvalid):
         canonical.decode_lines(data)
+
+
+def test_many_at_one_go_are_read_alike_or_not_at_all() -> None:
+    good = [b'{"a":1}', '{"b":"é"}'.encode(), b"{}"]
+    assert canonical.decode_many(good) == [canonical.decode(one) for one in good]
+    assert canonical.decode_many([]) == []
+    for bad in (
+        b'{"a":1}\n{"a":2}',
+        b'{"a": 1}',
+        b"null",
+        b'{"a":null}',
+        b'{"a":"' + b"x" * 4089 + b'"}',
+        '{"é":1}'.encode(),
+        b'{"a":' + b"[" * 2000 + b"]" * 2000 + b"}",
+        b"",
+    ):
+        assert canonical.decode_many([*good, bad]) is None
+    # Two halves that make a whole only together.
+    assert canonical.decode_many([b'{"a":[1', b"2]}"]) is None
+    assert canonical.decode_many([b'{"a":1}\n{"b":2}', b'{"a":', b"1}"]) is None

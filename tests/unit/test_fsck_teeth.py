@@ -1,20 +1,24 @@
 """Pins what verifying finds: each class of byte changed, by its code and the entry's index."""
 
+import asyncio
 import shutil
 import sqlite3
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from certs.note import Checkpoint, sign_checkpoint
 from sync import canonical
+from sync.commit import LogState, plan
 from sync.entry import Lane, compose
+from sync.errors import OursBroken
 from sync.fsck import FINDINGS_MAX, Source, verify
-from sync.merkle import leaf_hash
+from sync.merkle import FullTree, Tree, leaf_hash
 from sync.moment import Moment
 from sync.reader import LogFile
-from sync.rows import Page
+from sync.rows import Head, Page
 from sync.store import Identity, Record, Store
 from tests.fault.logs import IDENTITY, SALT, codes, entry, erasure, fill, filled, fsck, private
 from tests.fault.logs import record as rec
@@ -324,3 +328,78 @@ def test_progress_is_told(whole: Path) -> None:
         verify([], file.pages(), progress=told.append)
     assert told[-1] == COUNT + 3
     assert SALT
+
+
+def test_an_erasure_before_its_annex_is_expected_when_that_comes(tmp_path: Path) -> None:
+    """A log of a later epoch is lower in the file than the one it erases from, once healed."""
+    path = written(tmp_path, [private(0, b"x"), private(1, b"y"), rec(0, Lane.TELEMETRY)])
+    erase = compose({"kind": "annex.erased", "of": f"{EPOCH}:sc0"}, at=Moment(1, 0))
+    filled_again = Store.open(path, IDENTITY, ballast_bytes=4096)
+
+    async def one() -> None:
+        async with await filled_again as store:
+            await store.append([Record(Lane.URGENT, 0, erase)])
+
+    asyncio.run(one())
+    assert fsck(path).ok
+    change(
+        path,
+        f"UPDATE annex SET salt = zeroblob(16), data = x'00', erased_by = NULL WHERE id = {C}",
+    )
+    assert {"annex.kept", "annex.hash"} <= codes(fsck(path))
+    change(path, f"DELETE FROM annex WHERE id = {C}")
+    assert codes(fsck(path)) == {"annex.missing"}
+    change(path, f"INSERT INTO annex VALUES ({C}, NULL, NULL, 'e1-9f2c01ab:su0')")
+    change(path, f"INSERT INTO annex VALUES ({C + 90}, zeroblob(16), x'00', NULL)")
+    assert codes(fsck(path)) == {"annex.stray"}
+
+
+def test_an_annex_marked_by_the_erasure_of_another_is_found(path: Path) -> None:
+    mark = f"{EPOCH}:sc{COUNT - 5}"
+    change(path, f"UPDATE annex SET salt = NULL, data = NULL, erased_by = '{mark}'"
+           f" WHERE id = {C + 95}", f"DELETE FROM annex WHERE id = {C + 5}")  # fmt: skip
+    assert {"annex.mark", "annex.kept"} <= codes(fsck(path))
+
+
+def test_a_log_cut_between_the_lanes_is_followed(tmp_path: Path) -> None:
+    """One page holds the end of one lane, whole lanes, and the beginning of another."""
+    lanes = [rec(i, lane) for lane in Lane for i in range(3)]
+    assert fsck(written(tmp_path, lanes)).ok
+
+
+def test_the_second_stored_level_counts_too() -> None:
+    """65,536 pruned entries, fed by hand: the roots at levels 8 and 16 are both compared."""
+    size, key = 1 << 16, IDENTITY.key(Lane.CUSTODY)
+    leaves = [sha256(b"%d" % index).digest() for index in range(size)]
+    tree = FullTree(leaves)
+    nodes = [(8, index, tree(8, index)) for index in range(256)] + [(16, 0, tree(16, 0))]
+    note = sign_checkpoint(Checkpoint(key.name, size, tree.root()), key)
+    head = Head(2, key.name, IDENTITY.log(Lane.CUSTODY), True, key.vkey, size, size, note)
+    page = Page([(C + index, leaf, None) for index, leaf in enumerate(leaves)], {})
+    assert verify([Source(head, (), nodes)], [page]).ok
+    nodes[-1] = (16, 0, bytes(32))
+    assert codes(verify([Source(head, (), nodes)], [page])) == {"node"}
+
+
+def test_many_kinds_odd_references_and_a_pruned_entry_with_its_annex(path: Path) -> None:
+    change(path, f"UPDATE entry SET bytes = NULL WHERE id = {C + 95}")
+    change(path, "UPDATE log SET oldest = 96 WHERE id = 2")
+    assert fsck(path).ok
+    odd = canonical.encode({"at": [1, 1], "kind": "door.opened", "of": f"{EPOCH}:scx"})
+    change(path, f"UPDATE entry SET bytes = ? WHERE id = {C + 300}", values=[odd])
+    assert found(path, "entry.malformed") == [300]
+
+
+def test_more_kinds_than_are_remembered_are_still_read(tmp_path: Path) -> None:
+    records = [
+        Record(Lane.CUSTODY, i, compose({"kind": f"a.b{i}"}, at=Moment(1, i))) for i in range(1003)
+    ]
+    filled(tmp_path / "own.db", records, 200)
+    assert fsck(tmp_path / "own.db").ok
+
+
+def test_a_plan_with_a_gap_is_a_bug() -> None:
+    key = IDENTITY.key(Lane.CUSTODY)
+    state = LogState(2, IDENTITY.log(Lane.CUSTODY), key, Tree(), "")
+    with pytest.raises(OursBroken, match=r"store\.index_gap"):
+        plan({Lane.CUSTODY: state}, [rec(1)])
