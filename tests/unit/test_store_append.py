@@ -2,7 +2,6 @@
 """Pins the store: durable when it returns, in order, grouped, bounded, and refusing by code."""
 
 import asyncio
-import os
 import random
 import sqlite3
 from pathlib import Path
@@ -243,7 +242,7 @@ PLG1 = database.APPLICATION_ID.to_bytes(4, "big")
         (header(PLG1, 2), "newer"),
         (header(b"\0\0\0\0", 1), "foreign"),
         (b"# a TOML file\n", "foreign"),
-        (os.urandom(64), "foreign"),
+        (bytes(range(100, 200)), "foreign"),
     ],
 )
 async def test_what_is_not_ours_whole_and_known_is_named_and_left_alone(
