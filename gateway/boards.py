@@ -38,8 +38,8 @@ MISSES: Final = 2
 ALL_OFF_S: Final = 1.2
 """A stop takes 2 s in all; a board that cannot be told by then is named in the log."""
 RAIL_GAP_S: Final = 0.1
-REST_STEP_MS: Final = 50
-"""A coil that is still on says that it rests, but not for how long."""
+NOT_READY_STEP_MS: Final = 50
+"""A board that is being started, or a coil that is still on, cannot say for how long."""
 TOLD_AGAIN: Final = 100
 """A board that stays silent is named in the log again after so many misses."""
 
@@ -139,9 +139,10 @@ class Boards:
         )
 
     async def _pulse(self, pulse: Pulse) -> tuple[PulseResult, str]:
-        """Pulse once rail and coil are ready; before the deadline, a coil that rests is waited for.
+        """Pulse once board, rail and coil are ready; before the deadline they are waited for.
 
-        People do press "open again" within the two seconds that a coil has to cool down.
+        People press "open again" within the two seconds that a coil has to cool down, and type
+        codes while the boards are still being brought into their safe state after a start.
         """
         door = self._site.doors.get(pulse.door)
         if door is None:
@@ -149,15 +150,17 @@ class Boards:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (pulse.deadline - self._now().mono_ms) / 1000
         while True:
+            wait_ms = NOT_READY_STEP_MS
             try:
-                return await self._pulse_now(door, pulse.ms, deadline)
+                result, why = await self._pulse_now(door, pulse.ms, deadline)
             except Resting as error:
+                result, why = "not_sent", error.code
                 told_ms = error.evidence.get("wait_ms")
-                wait_ms = max(told_ms if isinstance(told_ms, int) else 0, REST_STEP_MS)
-                ready = loop.time() + wait_ms / 1000
-                if ready >= deadline:
-                    return "not_sent", error.code
-                await asyncio.sleep(ready - loop.time())
+                wait_ms = max(told_ms if isinstance(told_ms, int) else 0, wait_ms)
+            ready = loop.time() + wait_ms / 1000
+            if why not in {"board.resting", "board.not_ready"} or ready >= deadline:
+                return result, why
+            await asyncio.sleep(ready - loop.time())
 
     async def _pulse_now(self, door: DoorItem, ms: int, deadline: float) -> tuple[PulseResult, str]:
         """Pulse as soon as the rail is free. Raises Resting: nothing was sent, the coil is warm."""

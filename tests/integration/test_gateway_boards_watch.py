@@ -198,6 +198,17 @@ async def test_coil_that_rests_is_waited_for_and_its_rail_is_free_meanwhile() ->
         assert stage.locks.pulses == [(1, 20), (0, 20)]
 
 
+async def test_board_that_is_being_started_is_waited_for() -> None:
+    stage = Stage()
+    early = asyncio.create_task(stage.pulse())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        tending = group.create_task(stage.boards.run())
+        assert await early == ("done", "")
+        tending.cancel()
+    assert stage.locks.calls.index("start") < stage.locks.calls.index("pulse")
+
+
 async def test_coil_that_rests_beyond_the_deadline_is_not_pulsed_late() -> None:
     async with running() as stage:
         stage.locks.pulse_trouble = Resting()
@@ -226,7 +237,7 @@ async def test_busy_rail_refuses_after_the_deadline_and_sends_nothing() -> None:
 
 async def test_nothing_is_pulsed_while_held_or_before_the_board_is_safe() -> None:
     stage = Stage()
-    assert await stage.pulse() == ("not_sent", "board.not_ready")
+    assert await stage.pulse(within_ms=20) == ("not_sent", "board.not_ready")
     stage.boards.hold()
     assert await stage.pulse() == ("not_sent", "site.stopping")
     assert stage.locks.pulses == []
