@@ -34,8 +34,9 @@ def progress(state: State, opening: Opening) -> None:
 
 
 def opened(state: State, opening: Opening) -> None:
-    """The door is open."""
-    tell(state, opening, "check" if opening.unconfirmed else "open")
+    """The door is open: for a parcel to go in or, when it is taken back, out."""
+    why = "parcel.take_out" if opening.purpose == "take_back" else ""
+    tell(state, opening, "check" if opening.unconfirmed else "open", why=why)
 
 
 def ajar(state: State, opening: Opening) -> None:

@@ -49,6 +49,7 @@ EXAMPLES: tuple[Screen, ...] = (
     Screen("deliver.pull", door=7, count=2, size="M"),
     Screen("deliver.check", door=7, size="M"),
     Screen("deliver.open", door=7, size="M"),
+    Screen("deliver.open", door=7, why="parcel.take_out"),
     Screen("deliver.ajar", door=7),
     Screen("deliver.confirm", door=7, size="M", ends_ms=120_000),
     Screen("deliver.empty", door=7, size="M", ends_ms=120_000),

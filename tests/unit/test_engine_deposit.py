@@ -479,6 +479,7 @@ def test_a_courier_takes_the_own_deposit_back() -> None:
     assert stage.screen().doors == (door,)
     stage.press(Button.TAKE_BACK, str(door))
     stage.opens()
+    assert (stage.screen().name, stage.screen().why) == ("deliver.open", "parcel.take_out")
     stage.shut(door, occupied=False)
     assert stage.recorded(facts.ParcelTakenBack)[0].basis == "sensor"
     assert stage.screen().name == "deliver.took"

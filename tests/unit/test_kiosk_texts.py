@@ -18,7 +18,7 @@ WHY = """
     code.length code.check_digit code.unknown code.wait code.long_needed code.retired
     door.busy door.silent door.resting door.stuck door.late door.forced
     staff.length staff.check_digit staff.unknown staff.wait staff.revoked
-    parcel.malformed parcel.already_here parcel.too_small parcel.left
+    parcel.malformed parcel.already_here parcel.too_small parcel.take_out parcel.left
     size.none_free log.full log.failed site.stopped site.no_map other
 """.split()  # noqa: SIM905  # one a line would fill the page
 COUNTED = {"code.wait", "staff.wait"}
