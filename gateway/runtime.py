@@ -105,6 +105,7 @@ class Life:
         self._wake_call: asyncio.TimerHandle | None = None
         self._anchored: Now | None = None
         self._standing: set[tuple[str, str]] = set()
+        self._working: set[asyncio.Task[None]] = set()
         self._group: asyncio.TaskGroup
 
     # --- the life -----------------------------------------------------------------------------
@@ -129,6 +130,9 @@ class Life:
                     for chore in chores:
                         if chore.get_name() != "journal":
                             chore.cancel()
+                    # A pulse that is cut short ends with its coil off: the board sees to it.
+                    for work in list(self._working):
+                        work.cancel()
                 if not self.journal.dead:
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(DRAIN_S):
@@ -228,7 +232,9 @@ class Life:
         async def run() -> None:
             await work
 
-        self._group.create_task(run())
+        task = self._group.create_task(run())
+        self._working.add(task)
+        task.add_done_callback(self._working.discard)
 
     def _wake_at(self, mono_ms: int) -> None:
         self._cancel_wake()
