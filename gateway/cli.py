@@ -29,6 +29,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "status": ("gateway.commands.status", "Show doors, custody and health of the running site."),
     "board": ("gateway.commands.board", "Speak to one locker board: pulse a lock, read inputs."),
     "log": ("gateway.commands.log", "Show, verify and prove the signed log of a site."),
+    "demo": (
+        "gateway.commands.demo",
+        "Start simulated boards and a gateway, and play a short day.",
+    ),
     "sim": ("gateway.commands.sim", "Play simulated histories; check every invariant."),
 }
 
