@@ -79,7 +79,7 @@ def test_only_evidence_or_a_person_makes_a_compartment_free(state: Custody) -> N
     assert freeing <= told or state is Custody.FREE
 
 
-@pytest.mark.parametrize("state", OWNED)
+@pytest.mark.parametrize("state", sorted(OWNED))
 def test_never_free_by_evidence_that_something_is_inside(state: Custody) -> None:
     for event, to in TABLE[state].items():
         if event.endswith(".occupied"):
