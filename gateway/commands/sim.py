@@ -37,13 +37,23 @@ class _Seeds(click.ParamType[range]):
 @click.command(name="sim")
 @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Play this one history.")
 @click.option("--seeds", type=_Seeds(), help="Play all of these, both ends included.")
-@click.option("--inputs", default=_INPUTS, show_default=True, type=click.IntRange(1, 1_000_000))
+@click.option(
+    "--inputs",
+    default=_INPUTS,
+    show_default=True,
+    type=click.IntRange(1, 1_000_000),
+    metavar="N",
+    help="Inputs to the engine before everybody goes home.",
+)
 @click.option("--tell", is_flag=True, help="Tell what happens, line by line.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object of counts, last.")
 def command(
     seed: int | None, seeds: range | None, *, inputs: int, tell: bool, as_json: bool
 ) -> None:
-    """Play whole-site histories from seeds; exit 1 when an invariant breaks."""
+    """Play simulated histories; check every invariant.
+
+    Exit 1 when one breaks: its seed tells it again, the same on every machine.
+    """
     if (seed is None) == (seeds is None):
         message = "give either --seed N or --seeds A-B"
         raise click.UsageError(message)

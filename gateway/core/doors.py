@@ -346,11 +346,11 @@ def settled(state: State, opening: Opening) -> None:
     opening.occupied = state.look(door).occupied
     state.timers.pop(("ajar", door), None)
     compartment = state.compartment(door)
+    if compartment.intent is not None and compartment.intent.outcome is None:
+        _end(state, opening, "doubt", "door.unseen")
     if compartment.door_open:
         state.write(facts.DoorClosed(of=opening.intent, door=door, occupied=opening.occupied))
         state.clear_alarm("door.ajar", door)
-    elif compartment.intent is not None and compartment.intent.outcome is None:
-        _end(state, opening, "doubt", "door.unseen")
     if opening.purpose == "none":
         drop(state, opening)
         return
@@ -431,8 +431,9 @@ def door_timer(state: State, door: int) -> None:
 
 def _never_seen(state: State, opening: Opening) -> None:
     """After a restart the door's board stays silent: the intent must still get its outcome."""
-    intent = state.compartment(opening.door).intent
-    if intent is not None and intent.outcome is None:
+    compartment = state.compartment(opening.door)
+    if compartment.intent is not None and compartment.intent.outcome is None:
         _end(state, opening, "doubt", "door.silent")
-    if state.compartment(opening.door).custody not in {Custody.DEPOSITING, Custody.COLLECTING}:
+    waits = compartment.custody in {Custody.DEPOSITING, Custody.COLLECTING}
+    if not waits and not compartment.door_open:  # open on record: its closing is still owed
         drop(state, opening)

@@ -230,6 +230,11 @@ class BookIsTrue(Checker):
         why = f"the book says {box.number} is {custody.value}; {inside} is inside"
         if custody is Custody.HELD:
             self.check(holds=bool(box.inside), why=why)
+            slip = self.site.slips.get(self.book.compartments[box.number].parcel or "")
+            sure = not box.tampered and not self.site.swarm.struck["lies"]
+            if slip is not None and slip.thing and sure:
+                right = box.inside == slip.thing
+                self.check(holds=right, why=f"{why}, and should be {slip.thing}")
         elif custody is Custody.FREE:
             self.check(holds=not box.inside, why=why)
 

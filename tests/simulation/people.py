@@ -4,7 +4,7 @@ Each looks at the screen and at the doors, and does one thing at a time. Most ar
 hurry; the swarm decides who mistypes, walks away, lies, or leaves a door open.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from typing_extensions import override
@@ -12,6 +12,7 @@ from typing_extensions import override
 from gateway.core import inputs
 from gateway.core.inputs import Button
 from sync.facts import SIZES
+from sync.sitemap import SiteMap
 
 if TYPE_CHECKING:
     from gateway.core.screen import Screen
@@ -297,11 +298,18 @@ class Courier(Visitor):
             self.batch.append(self.world.take(box))
         elif self.hand and not box.inside and self.swarm.hit("too_small"):
             self.press(Button.TOO_SMALL)
-        elif self.hand and not box.inside and not self.swarm.hit("nothing_put"):
+        elif self.hand and self.is_mine(box) and not self.swarm.hit("nothing_put"):
             self.world.put(box, self.hand, thin=self.swarm.hit("thin_parcel"))
             self.mine.append(self.hand)
             self.hand = ""
         self.site.time.at(self.dice.randint(200, 6_000), self.shut, box)
+
+    def is_mine(self, box: "Box") -> bool:
+        """Return whether this empty compartment was opened for this courier: they see which."""
+        intent = self.site.watch.tale.intents.get(box.cause)
+        if intent is None or box.inside:
+            return False
+        return intent.fact.purpose == "deposit" and intent.fact.by == self.badge.grant
 
     def pick_mine(self, screen: "Screen") -> None:
         if screen.doors and self.dice.random() < 0.9:
@@ -352,8 +360,7 @@ class Street:
 
     def vandal(self) -> None:
         """Force a door; perhaps take what is inside, perhaps push it shut again."""
-        site = self.site
-        box = site.dice.choice(list(site.world.boxes.values()))
+        site, box = self.site, self.somewhere()
         if box.open:
             return
         site.world.swing_open(box, "force")
@@ -371,6 +378,43 @@ class Street:
             self.site.world.take(box)
             self.site.swarm.struck["robbed"] += 1
 
+    def somewhere(self) -> "Box":
+        """Return any compartment, often one that a screen speaks of."""
+        boxes, dice = self.site.world.boxes, self.site.dice
+        shown = [screen.door for screen in self.site.screens.values() if screen.door in boxes]
+        if shown and dice.random() < 0.6:
+            return boxes[dice.choice(shown) or 0]
+        return dice.choice(list(boxes.values()))
+
+    def nonsense(self) -> None:
+        """Something that no healthy part of this machine sends."""
+        site, dice = self.site, self.site.dice
+        now = site.now()
+        match dice.randrange(10):
+            case 0:
+                site.deliver(inputs.DoorSeen(now=now, door=99, open=True))
+            case 1:
+                site.deliver(inputs.OccupancySeen(now=now, door=99, occupied=True))
+            case 2:
+                done = inputs.PulseDone(now=now, intent="e1-9f2c01ab:sc0", door=1, result="done")
+                site.deliver(dice.choice((done, replace(done, door=99))))
+            case 3:
+                press = inputs.ButtonPressed(now=now, kiosk="nobody", button=Button.COLLECT)
+                site.deliver(press)
+            case 4:
+                site.command(inputs.SupportOpens, door=99, reason="x", case="y")
+            case 5:
+                site.command(inputs.ServiceSet, door=1, enabled=True, reason="\n" * 4_000)
+            case 6:
+                site.command(inputs.CourierRemoved, grant="e1-9f2c01ab:sc0")
+            case 7:
+                site.command(inputs.EpochBegun, site="site/0043")
+            case 8:
+                site.command(inputs.MapImported, map=SiteMap())
+            case _:
+                site.command(inputs.SupportChecked, door=99, occupied=False)
+                site.command(inputs.AnnexEraseAsked, ref="e1-9f2c01ab:sc0")
+
     def ajar(self) -> "list[Box]":
         """Return the doors that stand open with something inside."""
         return [box for box in self.site.world.boxes.values() if box.open and box.inside]
@@ -382,8 +426,8 @@ class Street:
     def support(self) -> None:
         """Somebody with access to the machine helps: opens, looks, takes out of service."""
         site, dice = self.site, self.site.dice
-        number = dice.choice(list(site.world.boxes))
-        box = site.world.boxes[number]
+        box = self.somewhere()
+        number = box.number
         kind = dice.random()
         if kind < 0.4:
             site.command(

@@ -21,7 +21,7 @@ from tests.simulation.disk import Disk, Stored, Transaction
 from tests.simulation.people import Badge, Courier, Guesser, Recipient, Slip, Street, Visitor
 from tests.simulation.shell import Shell
 from tests.simulation.swarm import Swarm
-from tests.simulation.world import Box, World, small_bank
+from tests.simulation.world import Board, Box, World, small_bank
 
 OPERATOR, WRITER, EPOCH = "lockers.example", "site/0042", "e1-9f2c01ab"
 KIOSKS = ("left", "right")
@@ -77,6 +77,7 @@ class Site:
         self.shell = plan.shell(self)
         self.shell.dead = True
         self.booted_at = 0
+        self.idle_until = 0
         self.watch = Watch(self, (*LOG, *DOORS, *PEOPLE))
         self.world = World(
             self.time, self.dice, self.swarm, small_bank(self.dice, self.swarm), self.watch
@@ -136,6 +137,8 @@ class Site:
             self.say(f"    < {_brief(output)}")
             self.watch.put_out(output)
             life.perform(output)
+            if isinstance(output, outputs.Pulse) and self.swarm.hit("crash_at_pulse"):
+                self.time.at(self.dice.randint(0, 1_500), self.crash, "is killed")
 
     def command(self, kind: type[inputs.Command], **more: Any) -> str:
         """Give a local command; return its token."""
@@ -169,7 +172,8 @@ class Site:
                 case facts.ParcelDeposited(digits=digits, counter=counter):
                     identity = identity_of(row.annex)
                     assert identity is not None
-                    code = key.code(identity, counter)
+                    again = self.swarm.hit("reissued")
+                    code = key.code(identity, counter + (1 if again else 0))
                     thing = self.world.boxes[row.fact.door or 0].inside
                     self.slips[row.ref] = Slip(row.ref, thing, code.short(digits), code.long)
                     self.watch.secret(code.short(digits), code.long)
@@ -226,6 +230,8 @@ class Site:
         self.deliver(inputs.ClockAnchored(now=self.now(), source="ntp"))
         if life.dead:
             return
+        if self.swarm.hit("silent_after_start"):
+            self.silence(self.dice.choice(list(self.world.boards.values())))
         life.begin()
         life.soon(HOUR_MS, self._hourly)
 
@@ -271,8 +277,9 @@ class Site:
                 self.say(f"a {visitor.name} comes to {kiosk}")
                 self.time.at(self.dice.randint(100, 3_000), visitor.act)
         gap = self.dice.randint(500, 40_000)
-        if self.dice.random() < 0.02:
+        if self.dice.random() < 0.05:
             gap = self.dice.randint(60_000, 4 * HOUR_MS)
+            self.idle_until = self.time.now + gap
         self.time.at(gap, self.arrive)
 
     def _visitor(self, kiosk: str) -> Visitor | None:
@@ -298,19 +305,16 @@ class Site:
         self.watch.look()
         if self.up and not self.swarm.quiet:
             self._mischief()
-        self.time.at(self.dice.randint(2_000, 25_000), self.mischief)
+        soon = (2_000, 25_000) if self.time.now >= self.idle_until else (60_000, 1_200_000)
+        self.time.at(self.dice.randint(*soon), self.mischief)
 
     def _mischief(self) -> None:
         swarm, dice = self.swarm, self.dice
         if swarm.hit("crash"):
             self.crash("is killed")
         if swarm.hit("board_silent"):
-            board = dice.choice(list(self.world.boards.values()))
-            if board.dead_since is None:
-                self.say(f"board {board.name} falls silent")
-                board.dead_since = self.time.now
-                self.shell.soon(dice.randint(3_000, 3_600), self.shell.silent, board)
-                self.time.at(dice.randint(500, 400_000), self.board_back, board.name)
+            box = self.street.somewhere()
+            self.silence(self.world.boards[dice.choice((box.lock_board, box.switch_board))])
         if swarm.hit("disk_full") and not self.disk.full:
             self.say("the disk is full")
             self.disk.full = True
@@ -321,6 +325,8 @@ class Site:
             self.street.thief()
         if swarm.hit("support"):
             self.street.support()
+        if swarm.hit("nonsense"):
+            self.street.nonsense()
         if swarm.hit("remapped"):
             self.command(inputs.MapImported, map=self.world.map)
         if len(self.badges) > 1 and swarm.hit("revoked"):
@@ -336,6 +342,14 @@ class Site:
             self.command(inputs.AnnexEraseAsked, ref=dice.choice(list(self.slips)))
         if dice.random() < 0.03:
             self.deliver(inputs.ClockAnchored(now=self.now(), source="ntp"))
+
+    def silence(self, board: Board) -> None:
+        """A board stops answering, for a moment or for minutes."""
+        if board.dead_since is None:
+            self.say(f"board {board.name} falls silent")
+            board.dead_since = self.time.now
+            self.shell.soon(self.dice.randint(3_000, 3_600), self.shell.silent, board)
+            self.time.at(self.dice.randint(500, 400_000), self.board_back, board.name)
 
     def revoke(self, grant: str) -> None:
         """End a courier's right."""

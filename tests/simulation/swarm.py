@@ -10,6 +10,8 @@ from random import Random
 BASE: dict[str, float] = {
     # machine and disk
     "crash": 0.006,  # between two outputs, or at any event
+    "crash_at_pulse": 0.03,
+    "silent_after_start": 0.1,
     "power_cut": 0.4,  # of crashes: the monotonic clock begins anew
     "long_outage": 0.15,  # of crashes: hours, not seconds
     "flush_slow": 0.05,
@@ -37,7 +39,7 @@ BASE: dict[str, float] = {
     "switch_stuck_closed": 0.006,
     "dust": 0.01,
     "thin_parcel": 0.04,
-    "no_sensor": 0.15,
+    "no_sensor": 0.25,
     "sensor_flickers": 0.01,
     # people
     "mistyped": 0.15,
@@ -65,6 +67,8 @@ BASE: dict[str, float] = {
     "revoked_meanwhile": 0.04,
     "out_of_service": 0.15,
     "remapped": 0.02,
+    "reissued": 0.06,
+    "nonsense": 0.03,
 }
 
 

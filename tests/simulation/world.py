@@ -46,7 +46,7 @@ class Box:
     coil_on: bool = False
     coil_off_at: int = -1_000_000
     tampered: bool = False
-    """Somebody opened it by force while the gateway could not see."""
+    """Something happened here while the gateway was down."""
 
     @property
     def lock_board(self) -> str:
