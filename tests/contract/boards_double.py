@@ -18,6 +18,7 @@ class BoardDouble:
         self.pulse_trouble: Exception | None = None
         self.off_trouble: Exception | None = None
         self.next_reads: list[list[bool]] = []
+        self.began: list[float] = []
         self.on = 0
         self.on_most = 0
         self.looked = asyncio.Event()
@@ -32,8 +33,10 @@ class BoardDouble:
         if asyncio.get_running_loop().time() >= deadline:
             raise Late(channel=channel)
         if self.pulse_trouble:
+            self.began.append(asyncio.get_running_loop().time())
             raise self.pulse_trouble
         self.pulses.append((channel, ms))
+        self.began.append(asyncio.get_running_loop().time())
         self.on += 1
         self.on_most = max(self.on, self.on_most)
         await asyncio.sleep(ms / 1000)

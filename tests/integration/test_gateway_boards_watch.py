@@ -226,6 +226,18 @@ async def test_one_coil_a_rail_at_a_time() -> None:
         assert len(stage.locks.pulses) == 2
 
 
+async def test_rail_rests_after_a_pulse_and_after_one_that_may_be_on() -> None:
+    async with running() as stage:
+        await stage.pulse(door=1, ms=20)
+        stage.locks.pulse_trouble = doubtful()
+        await stage.pulse(door=2, ms=200)
+        stage.locks.pulse_trouble = None
+        await stage.pulse(door=1, ms=20)
+        first, second, third = stage.locks.began
+        assert second - first >= 0.115
+        assert third - second >= 0.295
+
+
 async def test_busy_rail_refuses_after_the_deadline_and_sends_nothing() -> None:
     async with running() as stage:
         first = asyncio.create_task(stage.boards.pulse(Pulse("a", 1, 300, now().mono_ms + 5_000)))

@@ -13,6 +13,8 @@ import pytest
 from gateway import app as app_module
 from gateway import desk as desk_module
 from gateway import identity, local, site
+from gateway.bank import LockBoard
+from gateway.boards import Boards
 from gateway.control import SOCKET, NotRunning, status
 from gateway.core.inputs import ServiceSet, SupportChecked, SupportOpens
 from gateway.errors import Busy, GatewayError
@@ -192,6 +194,31 @@ async def test_broken_disk_ends_the_process_with_all_coils_off(
         async with asyncio.timeout(20):
             assert await stage.task == 1
         assert stage.coils_on() == []
+
+
+async def test_every_life_ends_with_all_coils_off_and_no_pulse_after_it(
+    stage: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    all_off, pulse = Boards.all_off, LockBoard.pulse
+
+    async def off(boards: Boards) -> tuple[str, ...]:
+        told.append("off")
+        return await all_off(boards)
+
+    async def on(board: LockBoard, channel: int, ms: int, *, deadline: float) -> Any:
+        told.append("pulse")
+        return await pulse(board, channel, ms, deadline=deadline)
+
+    monkeypatch.setattr(Boards, "all_off", off)
+    monkeypatch.setattr(LockBoard, "pulse", on)
+    asked = SupportOpens(now=local.nobody(), token="", by="e", door=1, reason="r", case="c")
+    opening = asyncio.create_task(stage.send(asked))
+    await stage.until(lambda: "pulse" in told)
+    assert await stage.stop() == 0
+    opening.cancel()
+    assert told == ["pulse", "off"]
+    assert stage.coils_on() == []
 
 
 async def test_overload_is_refused_with_a_code_and_does_not_grow(
