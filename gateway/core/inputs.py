@@ -51,7 +51,7 @@ class CodeEntered(Input):
     """Somebody typed a pick-up code."""
 
     kiosk: str
-    digits: str
+    digits: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ class StaffCodeEntered(Input):
     """Somebody typed a courier's secret."""
 
     kiosk: str
-    digits: str
+    digits: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +67,8 @@ class ParcelScanned(Input):
     """A courier scanned or typed a tracking number. `salt` is 16 random bytes for its annex."""
 
     kiosk: str
-    tracking: str
-    salt: bytes
+    tracking: str = field(repr=False)
+    salt: bytes = field(repr=False)
 
 
 class Button(StrEnum):

@@ -4,7 +4,7 @@
 durable; the shell may act on whatever it is given, at once and in order.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.core.screen import Screen
 from sync.entry import Lane
@@ -17,8 +17,8 @@ class Draft:
     lane: Lane
     index: int
     entry: bytes
-    annex: bytes | None = None
-    salt: bytes | None = None
+    annex: bytes | None = field(default=None, repr=False)
+    salt: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,230 @@
+"""Anybody doing anything: random actions for property tests, on a stage that watches each pulse.
+
+`Watched` asserts, at the moment a pulse leaves the engine, that its intent is durable, names its
+authority, has not been pulsed before, and is inside its deadline. `strangers` know no code and no
+secret; `everybody` adds couriers, recipients, support, boards, the disk and the power switch.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from hypothesis import strategies as st
+from typing_extensions import override
+
+from gateway.core.inputs import (
+    AnnexEraseAsked,
+    BoardBack,
+    BoardSilent,
+    Button,
+    CourierRemoved,
+    MapImported,
+    Persisted,
+    PulseDone,
+    ServiceSet,
+    StaffCodeEntered,
+    SupportChecked,
+    SupportOpens,
+)
+from gateway.core.outputs import Output, Pulse
+from sync import facts
+from tests.stage import SECRET, Stage, small_map
+
+Action = Callable[["Watched"], object]
+
+
+@dataclass
+class Watched(Stage):
+    """A stage on which no pulse leaves without its durable, signed authority."""
+
+    pulsed: set[str] = field(default_factory=set)
+
+    @override
+    def _take(self, outputs: list[Output]) -> None:
+        for output in outputs:
+            if isinstance(output, Pulse):
+                self._judge(output)
+        super()._take(outputs)
+
+    def _judge(self, pulse: Pulse) -> None:
+        durable = {f"{log}{index}": fact for log, index, _, fact, _, _ in self.log}
+        intent = durable.get(pulse.intent)
+        assert isinstance(intent, facts.OpenIntended), "no pulse before its intent is durable"
+        assert intent.door == pulse.door
+        assert pulse.intent not in self.pulsed, "one pulse an intent"
+        assert self.mono <= pulse.deadline == intent.deadline
+        self.pulsed.add(pulse.intent)
+        couriers = self.engine.book.couriers
+        if intent.purpose == "collect":
+            assert intent.by == "code"
+            assert isinstance(durable[str(intent.of)], facts.ParcelDeposited)
+        elif intent.purpose == "support":
+            assert intent.by.startswith("support:")
+        else:
+            assert intent.by in couriers
+            assert not couriers[intent.by].revoked
+
+    def flush_one(self) -> None:
+        """The disk gets one `Persist` further."""
+        if self.unwritten:
+            persist = self.unwritten.pop(0)
+            self._store(persist)
+            self._take(self.engine.handle(Persisted(now=self.now, upto=persist.upto)))
+
+    def quick_disk(self) -> None:
+        self.slow_disk = False
+        self.flush()
+
+    def slow(self) -> None:
+        self.slow_disk = True
+
+
+doors = st.integers(0, 5)
+digits = st.one_of(
+    st.text(max_size=70),
+    st.text("0123456789 -", max_size=20),
+    st.integers(0, 10**9 - 1).map(lambda number: f"{number:09d}"),
+    st.integers(0, 10**16 - 1).map(lambda number: f"{number:016d}"),
+)
+tracking = st.one_of(st.text(max_size=70), st.sampled_from(["AB1", "AB2", "ab1", "JD0146"]))
+arguments = st.one_of(st.sampled_from(["S", "M", "L", "XL", "S low", "1", "2", "3"]), st.text())
+
+
+def act(*strategies: Any, do: Callable[..., object]) -> st.SearchStrategy[Action]:
+    """Return a strategy of actions: `do(stage, *drawn)`."""
+    return st.tuples(*strategies).map(lambda drawn: lambda stage: do(stage, *drawn))
+
+
+_KEYS = (
+    act(digits, do=lambda stage, typed: stage.enter(typed)),
+    act(
+        digits,
+        do=lambda stage, typed: stage.send(
+            StaffCodeEntered(now=stage.now, kiosk="main", digits=typed)
+        ),
+    ),
+    act(tracking, do=lambda stage, text: stage.scan(text)),
+    act(
+        st.sampled_from(Button),
+        arguments,
+        do=lambda stage, button, argument: stage.press(button, argument),
+    ),
+    act(st.sampled_from([0, 1, 400, 1_000, 3_000, 20_000, 61_000, 400_000]), do=Stage.after),
+)
+_DISK = (
+    act(do=Watched.slow),
+    act(do=Watched.flush_one),
+    act(do=Watched.quick_disk),
+)
+
+
+def _board(stage: Watched, name: str, back: bool) -> None:  # a drawn flag
+    kind = BoardBack if back else BoardSilent
+    stage.send(kind(now=stage.now, board=name, doors=(1, 2, 3, 4)))
+
+
+def _end(stage: Watched, result: Any) -> None:
+    if stage.pulses():
+        pulse = stage.last(Pulse)
+        stage.send(
+            PulseDone(now=stage.now, intent=pulse.intent, door=pulse.door, result=result, why="x")
+        )
+
+
+def _support(stage: Watched, door: int) -> None:
+    stage.send(SupportOpens(now=stage.now, token="s", by="ada", door=door, reason="r", case="c"))
+
+
+def _check(stage: Watched, door: int, occupied: bool) -> None:  # a drawn flag
+    stage.send(SupportChecked(now=stage.now, token="k", by="ada", door=door, occupied=occupied))
+
+
+def _service(stage: Watched, door: int, enabled: bool) -> None:  # a drawn flag
+    stage.send(
+        ServiceSet(now=stage.now, token="v", by="ada", door=door, enabled=enabled, reason="r")
+    )
+
+
+def _erase(stage: Watched, index: int) -> None:
+    ref = f"{stage.settings.epoch}:sc{index}"
+    stage.send(AnnexEraseAsked(now=stage.now, token="e", by="ada", ref=ref))
+
+
+def _import(stage: Watched, sensors: bool) -> None:  # a drawn flag
+    site = small_map(sensors=sensors)
+    stage.send(MapImported(now=stage.now, token="m", by="ada", map=site))
+
+
+def _login(stage: Watched) -> None:
+    stage.press(Button.DELIVER)
+    stage.send(StaffCodeEntered(now=stage.now, kiosk="main", digits=SECRET))
+
+
+def _deliver(stage: Watched, text: str, size: str) -> None:
+    """A courier up to the pulse: what the door then does is left to the other actions."""
+    _login(stage)
+    stage.scan(text)
+    stage.press(Button.SIZE, size)
+
+
+def _collect(stage: Watched, text: str, counter: int, long: bool) -> None:  # drawn
+    stage.home()
+    stage.enter(stage.code(text, counter, long=long))
+
+
+def _swing(stage: Watched, occupied: bool | None, wait_ms: int) -> None:  # drawn
+    """The latest pulse opens its door, if there was one, and somebody shuts it again."""
+    if stage.pulses():
+        stage.shut(stage.opens(), occupied=occupied)
+        stage.after(wait_ms)
+
+
+def _both(first: st.SearchStrategy[Action], then: st.SearchStrategy[Action]) -> Any:
+    return st.tuples(first, then).map(lambda two: lambda stage: (two[0](stage), two[1](stage)))
+
+
+_NUMBERS = st.sampled_from(["AB1", "AB2", "AB3"])
+_DELIVER = act(_NUMBERS, st.sampled_from(["S", "M", "L"]), do=_deliver)
+_COLLECT = act(_NUMBERS, st.sampled_from([0, 0, 0, 1, 2]), st.booleans(), do=_collect)
+_SWING = act(
+    st.sampled_from([True, False, False, None]), st.sampled_from([0, 30_000, 61_000]), do=_swing
+)
+
+_KNOWING = (
+    act(do=_login),
+    _DELIVER,
+    _COLLECT,
+    _SWING,
+    _both(_DELIVER, act(do=lambda stage: _swing(stage, occupied=True, wait_ms=0))),
+    _both(_DELIVER, _SWING),
+    _both(_COLLECT, _SWING),
+    _both(_COLLECT, _SWING),
+    act(doors, st.booleans(), do=lambda stage, door, is_open: stage.door(door, is_open=is_open)),
+    act(doors, st.booleans(), do=lambda stage, door, full: stage.occupancy(door, occupied=full)),
+    act(st.sampled_from(["done", "done", "not_sent", "unanswered"]), do=_end),
+    act(st.sampled_from(["doors", "relays", "sensors"]), st.booleans(), do=_board),
+    act(doors, do=_support),
+    act(doors, st.booleans(), do=_check),
+    act(doors, st.booleans(), do=_service),
+    act(st.integers(0, 60), do=_erase),
+    act(st.booleans(), do=_import),
+    act(
+        do=lambda stage: stage.send(
+            CourierRemoved(now=stage.now, token="r", by="ada", grant=stage.courier)
+        )
+    ),
+    act(do=lambda stage: stage.restart()),
+    act(st.sets(st.integers(1, 4)), do=lambda stage, full: stage.see_all(occupied=tuple(full))),
+)
+
+strangers = st.lists(st.one_of(*_KEYS, *_DISK), max_size=40)
+everybody = st.lists(st.one_of(*_KEYS, *_DISK, *_KNOWING), min_size=20, max_size=60)
+
+
+def play(actions: list[Action], stage: Watched | None = None) -> Watched:
+    """Do what they do, one after the other; return the stage with everything durable."""
+    stage = stage or Watched()
+    for action in actions:
+        action(stage)
+    stage.quick_disk()
+    return stage
