@@ -17,9 +17,11 @@ from gateway import identity
 from sync import entry as entries
 from sync.entry import Entry, Lane
 from sync.errors import TheirsInvalid
-from sync.fsck import Finding, Report, Source, verify
+from sync.findings import Finding, Report
+from sync.fsck import verify
 from sync.moment import Anchor, Anchors, Moment, Utc, utc_text
 from sync.reader import LogFile
+from sync.roots import Source
 from sync.rows import Head, Record
 
 _PROGRESS_ROWS: Final = 25_000

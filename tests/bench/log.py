@@ -22,9 +22,10 @@ from typing import Any
 
 from sync import canonical
 from sync.entry import Lane
-from sync.fsck import Source, verify
+from sync.fsck import verify
 from sync.merkle import leaf_hash
 from sync.reader import LogFile
+from sync.roots import Source
 from sync.store import Identity, Record, Store
 
 Figure = dict[str, Any]

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from sync.entry import Lane, compose, private_hash
-from sync.fsck import Report, Source, verify
+from sync.findings import Report
+from sync.fsck import verify
 from sync.moment import Moment
 from sync.reader import LogFile
+from sync.roots import Source
 from sync.store import Identity, Record, Store
 
 IDENTITY = Identity("lockers.example", "site/0042", "e1-9f2c01ab", bytes(range(32)))

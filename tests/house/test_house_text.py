@@ -88,9 +88,12 @@ def test_the_top_holds_only_what_belongs_there() -> None:
 
 def test_each_python_file_reads_in_a_sitting() -> None:
     long = {
-        str(path.relative_to(ROOT)): count
+        str(name): count
         for path in files()
-        if path.suffix == ".py" and (count := len(path.read_text().splitlines())) > LINES_MAX
+        if path.suffix == ".py"
+        and (count := len(path.read_text().splitlines()))
+        # A test file is a list that is read at one place at a time.
+        > LINES_MAX * (2 if (name := path.relative_to(ROOT)).parts[0] == "tests" else 1)
     }
     assert long == {}
 

@@ -14,10 +14,12 @@ from sync import canonical
 from sync.commit import LogState, plan
 from sync.entry import Lane, compose
 from sync.errors import OursBroken
-from sync.fsck import FINDINGS_MAX, Source, verify
+from sync.findings import FINDINGS_MAX
+from sync.fsck import verify
 from sync.merkle import FullTree, Tree, leaf_hash
 from sync.moment import Moment
 from sync.reader import LogFile
+from sync.roots import Source
 from sync.rows import Head, Page
 from sync.store import Identity, Record, Store
 from tests.fault.logs import IDENTITY, SALT, codes, entry, erasure, fill, filled, fsck, private
