@@ -171,7 +171,7 @@ class Watch:
 
     def changed(self, box: Box, what: str) -> None:
         self.site.say(what)
-        box.tampered |= not self.site.up
+        box.tampered |= not (self.site.up and self.site.world.visible(box))
         self.site.shell.moved(box)
 
     def look(self) -> None:

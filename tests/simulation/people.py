@@ -361,12 +361,13 @@ class Street:
     def vandal(self) -> None:
         """Force a door; perhaps take what is inside, perhaps push it shut again."""
         site, box = self.site, self.somewhere()
+        full = [box for box in site.world.boxes.values() if box.inside]
+        if full and not site.up:
+            box = site.dice.choice(full)  # a dark locker is worth a visit
         if box.open:
             return
         site.world.swing_open(box, "force")
-        if not (site.up and site.world.visible(box)):
-            box.tampered = True
-        if box.inside and site.dice.random() < 0.5:
+        if box.inside and site.dice.random() < (0.5 if site.up else 0.9):
             site.time.at(site.dice.randint(300, 4_000), self._rob, box)
         if site.dice.random() < 0.7:
             site.time.at(site.dice.randint(4_100, 60_000), site.world.shut, box)
@@ -379,12 +380,14 @@ class Street:
             self.site.swarm.struck["robbed"] += 1
 
     def somewhere(self) -> "Box":
-        """Return any compartment, often one that a screen speaks of."""
+        """Return any compartment, often one that is being used."""
         boxes, dice = self.site.world.boxes, self.site.dice
         shown = [screen.door for screen in self.site.screens.values() if screen.door in boxes]
-        if shown and dice.random() < 0.6:
+        if shown and dice.random() < 0.4:
             return boxes[dice.choice(shown) or 0]
-        return dice.choice(list(boxes.values()))
+        lately = self.site.time.now - 60_000
+        busy = [box for box in boxes.values() if box.changed_at > lately]
+        return dice.choice(busy if busy and dice.random() < 0.5 else list(boxes.values()))
 
     def nonsense(self) -> None:
         """Something that no healthy part of this machine sends."""
