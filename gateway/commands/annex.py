@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from gateway import local
-from gateway.commands import shared
+from gateway.commands import _shared as shared
 from gateway.core.inputs import AnnexEraseAsked
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from gateway import site as sites
-from gateway.commands import shared
+from gateway.commands import _shared as shared
 from gateway.errors import GatewayError
 from sync.codes import Code, parcel_identity
 from sync.errors import TheirsInvalid

@@ -12,7 +12,7 @@ import click
 
 from gateway import local
 from gateway import site as sites
-from gateway.commands import shared
+from gateway.commands import _shared as shared
 from gateway.core.inputs import CourierAdded, CourierRemoved
 from gateway.errors import GatewayError
 from sync import codes

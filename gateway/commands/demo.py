@@ -42,7 +42,11 @@ def command(data: Path | None, *, once: bool, stay: bool, as_json: bool) -> None
     demo = Demo(
         data, play=not stay, stay=lasting, as_json=as_json, invoke=partial(_invoke, program)
     )
-    sys.exit(asyncio.run(demo.run()))
+    try:
+        status = asyncio.run(demo.run())
+    finally:
+        demo.forget()
+    sys.exit(status)
 
 
 def _invoke(program: click.Command, words: list[str]) -> str:

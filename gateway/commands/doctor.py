@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from gateway import doctor, files, local
-from gateway.commands import shared
+from gateway.commands import _shared as shared
 
 
 @click.command()
@@ -21,7 +21,10 @@ from gateway.commands import shared
 )
 @shared.as_json
 def command(file: Path, *, as_json: bool) -> None:
-    """Examine names, keys, disk, clock, network and boards. Exit status 1 if anything is bad."""
+    """Is this machine fit for a site?
+
+    Examines names, keys, disk, clock, network and boards. Exit status 1 if anything is bad.
+    """
     local.quiet()
     findings = doctor.examine(files.read_config(file))
     text = "\n".join(f"{one.level:<5} {one.check:<16} {one.text}" for one in findings)

@@ -7,7 +7,7 @@ import click
 from gateway import files, local, mapfile
 from gateway import site as sites
 from gateway.bank import known
-from gateway.commands import shared
+from gateway.commands import _shared as shared
 from gateway.core.inputs import MapImported
 from gateway.errors import GatewayError
 
@@ -33,7 +33,12 @@ def import_map(file: Path, data: Path, by: str, *, as_json: bool) -> None:
 
 @command.command("export")
 @shared.data()
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Default: standard output.",
+)
 def export_map(data: Path, out: Path | None) -> None:
     """Write the map as it stands in the log, as TOML for `site import`."""
     book = sites.read_book(data)

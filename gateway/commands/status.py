@@ -6,14 +6,14 @@ from typing import Any
 import click
 
 from gateway import local
-from gateway.commands import shared
+from gateway.commands import _shared as shared
 
 
 @click.command()
 @shared.data()
 @shared.as_json
 def command(data: Path, *, as_json: bool) -> None:
-    """Show doors, custody, alarms and health of the running gateway."""
+    """Show doors, custody and health of the running site."""
     told = local.status(data)
     shared.tell(told, "\n".join(_lines(told)), as_json=as_json)
 

@@ -5,18 +5,18 @@ from pathlib import Path
 import click
 
 from gateway import local
-from gateway.commands import shared
+from gateway.commands import _shared as shared
 from gateway.core.inputs import ServiceSet, SupportChecked, SupportOpens
 
 
 @click.group()
 def command() -> None:
-    """Open one door, say what is inside, take a compartment out of service or back."""
+    """Help at one door, with a reason on record."""
 
 
 _door = click.argument("door", type=click.IntRange(1, 9999))
 _by = click.option("--by", required=True, metavar="WHO", help="Who answers for this.")
-_reason = click.option("--reason", required=True, metavar="TEXT")
+_reason = click.option("--reason", required=True, metavar="TEXT", help="Why; no names.")
 
 
 @command.command("open")
