@@ -195,7 +195,7 @@ class Frames:
         answer = self._decoder.pdu_table[request.function][1]()
         answer.decode(pdu[1:])
         if request.function in BITS:
-            return Judgement(Verdict.GOOD, tuple(int(bit) for bit in answer.bits[: request.count]))
+            return Judgement(Verdict.GOOD, tuple(map(int, answer.bits[: request.count])))
         return Judgement(Verdict.GOOD, tuple(answer.registers))
 
 
@@ -226,8 +226,8 @@ def _pdu(unit: int, request: Request) -> ModbusPDU:
 class Line:
     """One line. Open it, lend its units with `unit`, and ask them.
 
-    `trace(direction, data)` is called in the owner's thread with "tx" and "rx" bytes; it must not
-    block.
+    `trace(direction, data)` is called by the owner with "tx" and "rx" bytes, in a thread or on the
+    loop; it must not block.
     """
 
     def __init__(

@@ -1,15 +1,13 @@
-"""The owner of one line: the thread that alone touches the wire.
+"""The owner of one line: the one sequence of steps that alone touches the wire.
 
 It picks the most urgent request that may go, sends it once, waits, has the answer judged, and hands
 the result back. Nothing is ever repeated: a door command that is sent twice opens a door twice.
-A thread, because a line needs finer pauses than an event loop gives, and a plain sequence has no
-moment in which a cancelled caller could leave half an exchange behind.
+A plain sequence has no moment in which a cancelled caller could leave half an exchange behind.
+A thread connects, and runs it where pauses must be finer than an event loop gives; Modbus TCP needs
+none, and is run on the event loop (`adapters.wire`).
 """
 
 import asyncio
-import contextlib
-import os
-import select
 import threading
 import time
 from collections.abc import Callable
@@ -42,7 +40,7 @@ from adapters.reading import (
     Write,
     answer_pdu_bytes,
 )
-from adapters.wire import SerialSpec, TcpSpec, Wire, open_wire
+from adapters.wire import SerialSpec, TcpSpec, Wire, on_loop, open_wire
 
 PLACES: Final = 96
 DOOR_PLACES: Final = 32
@@ -52,7 +50,6 @@ STALE_SILENCES: Final = 4  # in a row, from anybody: then the port is opened ane
 STALE_US: Final = 5_000_000
 STALE_EVERY_US: Final = 30_000_000
 RECONNECT_MAX_S: Final = 1.0
-NAP_US: Final = 20_000  # an exception is shorter than the answer: look again after so long
 _FRAME_BYTES: Final = 3  # address and checksum
 
 
@@ -71,7 +68,7 @@ def now_us() -> int:
 
 
 class Owner:
-    """One line's thread. `guard(unit, write)` raises for a write that must not reach a board."""
+    """One line's owner. `guard(unit, write)` raises for a write that must not reach a board."""
 
     def __init__(
         self,
@@ -94,7 +91,7 @@ class Owner:
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
         self._idle = False
-        self._wake_read, self._wake_write = -1, -1
+        self._wire: Wire | None = None
         self._silences = 0
         self._heard_us = 0
         self._reopened_us = 0
@@ -107,8 +104,6 @@ class Owner:
         assert self._thread is None, "a line is opened once"
         loop = asyncio.get_running_loop()
         first: asyncio.Future[None] = loop.create_future()
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_write, False)
         self._thread = threading.Thread(
             target=self._own, args=(loop, first), name=f"line {self.spec.name}", daemon=True
         )
@@ -123,8 +118,6 @@ class Owner:
         self._closing.set()
         self._wake()
         await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
-        os.close(self._wake_read)
-        os.close(self._wake_write)
 
     async def ask(
         self, unit: int, request: Request, priority: Priority, deadline_ms: int
@@ -141,8 +134,9 @@ class Owner:
             if not self._queue.add(turn):
                 self.counters.overloaded += 1
                 raise Overloaded(line=self.spec.name, waiting=len(self._queue))
-            if self._idle:
-                self._wake()
+            idle = self._idle
+        if idle:
+            self._wake()
         return await job.future
 
     def waiting(self) -> int:
@@ -150,10 +144,11 @@ class Owner:
         return len(self._queue)
 
     def _wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # a full pipe wakes as well
-            os.write(self._wake_write, b"\0")
+        with self._lock:
+            if self._wire is not None:
+                self._wire.wake()
 
-    # In the owner's thread:
+    # In the line's thread:
 
     def _own(self, loop: asyncio.AbstractEventLoop, first: asyncio.Future[None]) -> None:
         def tell_first() -> None:
@@ -161,20 +156,13 @@ class Owner:
                 first.set_result(None)
 
         while not self._closing.is_set():
-            wire = self._connect(lambda: _on_loop(loop, tell_first))
+            wire = self._connect(lambda: on_loop(loop, tell_first))
             if wire is None:
                 break
-            _on_loop(loop, tell_first)
-            reason = "closed"
-            try:
-                self._talk(wire)
-            except OSError as error:
-                self.counters.link_losses += 1
-                reason = str(error)
-            finally:
-                self._drop(wire, reason)
+            on_loop(loop, tell_first)
+            wire.drive(loop, self._serve(wire))
         self._refuse_all(lambda: Closed(line=self.spec.name))
-        _on_loop(loop, tell_first)
+        on_loop(loop, tell_first)
 
     def _connect(self, tell: Callable[[], None]) -> Wire | None:
         """Open the wire, trying again with bounded jitter until it works or we close (None)."""
@@ -203,13 +191,27 @@ class Owner:
         with self._lock:
             self.counters.connects += 1
             self.generation += 1
+            self._wire = wire
             self.up = True
         return wire
+
+    # Where the wire wants it, in the line's thread or on the loop:
+
+    async def _serve(self, wire: Wire) -> None:
+        reason = "closed"
+        try:
+            await self._talk(wire)
+        except OSError as error:
+            self.counters.link_losses += 1
+            reason = str(error)
+        finally:
+            self._drop(wire, reason)
 
     def _drop(self, wire: Wire, reason: str) -> None:
         with self._lock:
             self.up = False
             self.down_reason = reason
+            self._wire = None
         wire.close()
         self._refuse_all(lambda: LinkDown(line=self.spec.name, reason=reason))
 
@@ -219,26 +221,25 @@ class Owner:
         for turn in turns:
             _settle(turn.job, error())
 
-    def _talk(self, wire: Wire) -> None:
+    async def _talk(self, wire: Wire) -> None:
         """Serve one turn after the other until we close; OSError: the link is gone."""
-        poller = select.poll()
-        poller.register(self._wake_read, select.POLLIN)
-        poller.register(wire.fileno(), select.POLLIN)
         while not self._closing.is_set():
             # With transaction numbers a stray frame is known for what it is; no need to look.
             rested = not self.spec.rtu or self._wait_for_silence(wire)
             turn, wake_us = self._take()
             if turn is None:
-                self._rest(wire, poller, wake_us)
+                wait_us = None if wake_us is None else wake_us - now_us()
+                self._stray(await wire.rest(wait_us))
+                self._idle = False
                 continue
             try:
                 if not rested:
                     raise Nonsense("bus.babble", line=self.spec.name)
                 if self.echo is None:
-                    self._find_echo(wire, turn.unit)
+                    await self._find_echo(wire, turn.unit)
                     self._put_back(turn)
                     continue
-                values = self._exchange(wire, turn)
+                values = await self._exchange(wire, turn)
             except BusError as error:
                 _settle(turn.job, error)
                 self._after_failure(error)
@@ -273,16 +274,6 @@ class Owner:
         late_ms = (now_us() - turn.deadline_us) // 1000
         _settle(turn.job, Late(unit=turn.unit, late_ms=late_ms))
 
-    def _rest(self, wire: Wire, poller: select.poll, wake_us: int | None) -> None:
-        """Wait for work, for bytes nobody asked for, or for the link to break."""
-        wait_ms = None if wake_us is None else max(0, wake_us - now_us()) / 1000
-        for descriptor, _ in poller.poll(wait_ms):
-            if descriptor == self._wake_read:
-                os.read(self._wake_read, 4096)
-            else:
-                self._stray(wire.receive(0))
-        self._idle = False
-
     def _wait_for_silence(self, wire: Wire) -> bool:
         """Let the line rest, throw away what still comes; False: it never rests."""
         give_up_us = now_us() + BABBLE_US
@@ -290,7 +281,7 @@ class Owner:
             wait_us = self.pace.free_us - now_us()
             if wait_us > 0:
                 time.sleep(wait_us / 1_000_000)
-            data = wire.receive(0)
+            data = wire.arrived()
             if not data:
                 return True
             self._stray(data)
@@ -317,7 +308,7 @@ class Owner:
         wire.send(frame, limit_ms)
         self.pace.occupied_until(now_us() + len(frame) * wire.character_us)
 
-    def _find_echo(self, wire: Wire, unit: int) -> None:
+    async def _find_echo(self, wire: Wire, unit: int) -> None:
         """Learn by a harmless read whether the adapter repeats what we send.
 
         Must come before the first write: the good answer to a write looks like its echo, so an
@@ -329,7 +320,7 @@ class Owner:
         raw = b""
         # Long enough for the echo, and for the answer of a board behind it.
         limit_us = self.pace.free_us + self.pace.timeout_us(unit, Priority.POLL)
-        while (data := wire.receive(limit_us - now_us())) != b"":
+        while (data := await wire.receive(limit_us - now_us())) != b"":
             self._heard(data)
             raw += data
             complete = len(raw) >= len(probe) * (2 if raw.startswith(probe) else 1) - 3
@@ -346,7 +337,7 @@ class Owner:
             self.counters.overloaded += 1
             _settle(turn.job, Overloaded(line=self.spec.name))
 
-    def _exchange(self, wire: Wire, turn: Turn[_Job]) -> tuple[int, ...]:
+    async def _exchange(self, wire: Wire, turn: Turn[_Job]) -> tuple[int, ...]:
         """One request, one answer, compared; or a `BusError`."""
         request = turn.job.request
         if isinstance(request, Write):
@@ -364,7 +355,7 @@ class Owner:
         answer_us = (answer_bytes + 1) * wire.character_us  # a slow port may hold a byte back
         limit_us = self.pace.free_us + timeout_us + answer_us
         while len(raw) <= RAW_BYTES_MAX:
-            data = wire.receive(limit_us - now_us())
+            data = await wire.receive(limit_us - now_us())
             if not data:
                 break
             self._heard(data)
@@ -372,10 +363,7 @@ class Owner:
             judged = self._codec.judge(raw, echo, turn.unit, request, number)
             if judged.verdict is not Verdict.WAIT:
                 return self._conclude(judged, turn, raw)
-            # Bytes come one by one: waking for each would cost most of the CPU.
-            missing = len(echo) + answer_bytes - len(raw) - 1
-            if missing > 0 and wire.character_us:
-                time.sleep(min(missing * wire.character_us, NAP_US) / 1_000_000)
+            wire.nap(len(echo) + answer_bytes - len(raw) - 1)
         wire.forget()
         judged = self._codec.at_the_end(raw, echo, turn.unit, request, number)
         return self._conclude(judged, turn, raw)
@@ -433,11 +421,6 @@ class Owner:
             raise OSError("nobody answers any more: opened anew")
 
 
-def _on_loop(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
-    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-        loop.call_soon_threadsafe(call)
-
-
 def _settle(job: _Job, result: tuple[int, ...] | BusError) -> None:
     def deliver() -> None:
         if job.future.done():
@@ -447,4 +430,4 @@ def _settle(job: _Job, result: tuple[int, ...] | BusError) -> None:
         else:
             job.future.set_result(result)
 
-    _on_loop(job.loop, deliver)
+    on_loop(job.loop, deliver)

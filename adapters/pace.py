@@ -84,7 +84,10 @@ class Pace:
 
     def unit(self, number: int) -> UnitState:
         """State of a unit, made at first sight (at most 256 of them)."""
-        return self._units.setdefault(number, UnitState())
+        state = self._units.get(number)
+        if state is None:
+            state = self._units[number] = UnitState()
+        return state
 
     def occupied_until(self, moment_us: int) -> None:
         """Note that bytes are on the line until `moment_us`; the silence starts there."""
