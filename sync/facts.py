@@ -276,9 +276,14 @@ def kind_of(fact: Fact) -> str:
 
 def lane_of(fact: Fact) -> Lane:
     """Return the one lane in which facts of this type are written."""
-    if isinstance(fact, URGENT):
+    return lane_of_type(type(fact))
+
+
+def lane_of_type(kind: type[Fact]) -> Lane:
+    """Return the one lane of a type of fact."""
+    if kind in URGENT:
         return Lane.URGENT
-    return Lane.TELEMETRY if isinstance(fact, TELEMETRY) else Lane.CUSTODY
+    return Lane.TELEMETRY if kind in TELEMETRY else Lane.CUSTODY
 
 
 def to_object(fact: Fact) -> dict[str, object]:
