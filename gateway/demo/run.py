@@ -35,6 +35,7 @@ class Demo:
         self.stay = stay
         self.as_json = as_json
         self.temporary = data is None
+        self.failed = False
         self.data = Path(tempfile.mkdtemp(prefix="locker-demo-")) if data is None else data
         self._invoke = invoke
         self._json_out = sys.stdout  # commands run here have their standard output caught
@@ -45,7 +46,7 @@ class Demo:
         """Return the exit status; 0: all went as it should. Raises GatewayError.
 
         With `as_json` the story goes to stderr and the counts to stdout, one object last; with
-        `stay` too, the addresses come first. A temporary folder is kept when something failed.
+        `stay` too, the addresses come first.
         """
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -59,12 +60,17 @@ class Demo:
         except asyncio.CancelledError:
             tell.plain("\nBroken off. Everything is stopped.")
             status = INTERRUPTED
-        except GatewayError:
-            tell.plain(f"\nSomething failed. The logs are in {self.data / 'demo'}")
+        except BaseException:
+            self.failed = True
+            if (logs := self.data / "demo").is_dir():
+                tell.plain(f"\nSomething failed. The logs are in {logs}")
             raise
-        if self.temporary and status in {0, INTERRUPTED}:
-            shutil.rmtree(self.data, ignore_errors=True)
         return status
+
+    def forget(self) -> None:
+        """Remove a temporary folder, unless something failed. Call it when `run` is over."""
+        if self.temporary and not self.failed:
+            shutil.rmtree(self.data, ignore_errors=True)
 
     def stop(self) -> None:
         """End the stay, or break the day off."""

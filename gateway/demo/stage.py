@@ -105,6 +105,7 @@ class Stage:
         try:
             async with asyncio.timeout(READY_S):
                 while True:
+                    self.check()
                     status = json.loads(await self._quietly("status", "--json"))
                     doors = status.get("doors", ())
                     if doors and all(None not in (one["open"], one["occupied"]) for one in doors):
