@@ -227,6 +227,8 @@ def _no_more(state: State, opening: Opening, custody: Custody) -> str:
         return "door.silent"  # the lock is not to blame
     if _revoked(state, opening):
         return "staff.revoked"
+    if opening.purpose == "deposit" and state.compartment(opening.door).disabled:
+        return "door.busy"  # taken out of service meanwhile: nothing is given away there
     last = opening.attempt >= state.settings.attempts
     if last or (opening.purpose == "deposit" and custody is Custody.DOUBT):
         return "door.no_opening"

@@ -108,6 +108,8 @@ class Tale:
                 door.parcel, door.doubted, door.opened_since_deposit = row.ref, False, False
             case facts.ParcelCollected() | facts.ParcelTakenBack() | facts.ParcelLeft():
                 door.doubted = False
+            case facts.ParcelClaimed():
+                door.doubted = False  # its owner looked
             case facts.CompartmentDoubted():
                 door.doubted = True
             case facts.CompartmentChecked():
