@@ -190,7 +190,17 @@ _SWING = act(
     st.sampled_from([True, False, False, None]), st.sampled_from([0, 30_000, 61_000]), do=_swing
 )
 
+
+def _slow_disk(stage: Watched, wanted: Action, wait_ms: int) -> None:
+    """Somebody asks for a door while the disk stands still for a while."""
+    stage.slow()
+    wanted(stage)
+    stage.after(wait_ms)
+    stage.quick_disk()
+
+
 _KNOWING = (
+    act(st.one_of(_DELIVER, _COLLECT), st.sampled_from([500, 2_500, 5_000]), do=_slow_disk),
     act(do=_login),
     _DELIVER,
     _COLLECT,
