@@ -21,6 +21,7 @@ _GRADE: Final = re.compile(r"(A|B|C|M|=)(\W.*)?")  # the grades of the hardware 
 
 _ADDRESSES: Final = 0x10000
 FILE_CHARS_MAX: Final = 64 * 1024  # far above any board; a bound on what a bad file can cost
+DOTS_MAX: Final = 64  # in one line: reading a dotted key costs the square of its parts
 
 
 class _Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -168,6 +169,9 @@ def parse(text: str, source: str = "profile") -> Profile:
     """Return the profile written in `text`, or raise `ProfileInvalid` with line and reason."""
     if len(text) > FILE_CHARS_MAX:
         raise _invalid(source, 1, f"longer than {FILE_CHARS_MAX} characters")
+    for number, written in enumerate(text.split("\n"), start=1):
+        if written.count(".") > DOTS_MAX and not written.lstrip().startswith("#"):
+            raise _invalid(source, number, f"more than {DOTS_MAX} dots in one line")
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -176,6 +180,8 @@ def parse(text: str, source: str = "profile") -> Profile:
         raise _invalid(source, line, str(error)) from None
     except RecursionError:
         raise _invalid(source, 1, "nested too deeply") from None
+    except ValueError:
+        raise _invalid(source, 1, "a number of more digits than can be read") from None
     lines = _lines_of_keys(text)
     try:
         profile = msgspec.convert(raw, Profile)
@@ -205,7 +211,8 @@ def _lines_of_keys(text: str) -> dict[str, int]:
     lines: dict[str, int] = {}
     arrays: dict[str, int] = {}
     table = ""
-    for number, line in enumerate(text.splitlines(), start=1):
+    # TOML's lines end at 0A; splitlines would also break at U+2028 and lose count.
+    for number, line in enumerate(text.split("\n"), start=1):
         header = re.match(r"\s*(\[\[?)\s*([A-Za-z0-9_.\"-]+)\s*\]", line)
         if header:
             table = header.group(2).replace('"', "")

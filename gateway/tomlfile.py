@@ -18,8 +18,13 @@ T = TypeVar("T")
 CHARACTERS_MAX = 512 * 1024
 """Four times the largest bank there is; a bound on what a bad file can cost."""
 
+DOTS_MAX = 64
+"""In one line. The library's work grows with the square of a dotted key's parts: 0.5 MB of them
+would keep it busy for an hour."""
+
 _UNKNOWN = re.compile(r"unknown field `([^`]+)`")
-_HEADER = re.compile(r"\s*(\[\[?)\s*([A-Za-z0-9_.\"' -]+?)\s*\]")
+# No two neighbours can match the same character: a long line costs its length, not its square.
+_HEADER = re.compile(r"\s*(\[\[?)([A-Za-z0-9_.\"' \t-]+)\]")
 _KEY = re.compile(r"\s*[\"']?([A-Za-z0-9_.-]+)[\"']?\s*=")
 
 
@@ -30,6 +35,9 @@ def read(text: str, kind: type[T], *, code: str, file: str) -> tuple[T, dict[str
     """
     if len(text) > CHARACTERS_MAX:
         raise refusal(code, file, {}, "", f"longer than {CHARACTERS_MAX} characters")
+    dotted = line_of_dots(text, DOTS_MAX)
+    if dotted:
+        raise refusal(code, file, {"": dotted}, "", f"more than {DOTS_MAX} dots in one line")
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -86,6 +94,15 @@ def refusal(code: str, file: str, lines: dict[str, int], key: str, reason: str) 
     )
 
 
+def line_of_dots(text: str, dots_max: int) -> int:
+    """Return the first line with more dots than that, 0 if none; comments may have any."""
+    for number, line in enumerate(text.split("\n"), start=1):
+        # A line that begins so is a comment, or inside a text, where dots cost nothing.
+        if line.count(".") > dots_max and not line.lstrip().startswith("#"):
+            return number
+    return 0
+
+
 def lines_of_keys(text: str) -> dict[str, int]:
     """Return the line on which each dotted key is first written."""
     lines: dict[str, int] = {}
@@ -95,7 +112,7 @@ def lines_of_keys(text: str) -> dict[str, int]:
     for number, line in enumerate(text.split("\n"), start=1):
         header = _HEADER.match(line)
         if header:
-            table = re.sub(r"[\"' ]", "", header.group(2))
+            table = re.sub(r"[\"' \t]", "", header.group(2))
             if header.group(1) == "[[":
                 places[table] = places.get(table, -1) + 1
                 table = f"{table}.{places[table]}"

@@ -17,6 +17,9 @@ from adapters.simulator.models import MODELS
 Name = Annotated[str, Meta(pattern="^[A-Za-z0-9_.-]{1,40}$")]
 Ms = Annotated[int, Meta(ge=0, le=3_600_000)]
 Level = Literal["active", "inactive"]
+_DOTS_MAX = 64
+"""In one line: the work on a dotted key grows with the square of its parts."""
+_PORT_MAX = 65535
 
 
 class _Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -110,9 +113,12 @@ def plain(profile: str, units: tuple[int, ...]) -> Wiring:
 
 def parse(text: str) -> Wiring:
     """Read a bank file. Raises WiringRefused (`bank.syntax`, `bank.shape`, `bank.wiring`)."""
+    if any(line.count(".") > _DOTS_MAX for line in text.split("\n")):
+        raise WiringRefused("bank.syntax", f"write at most {_DOTS_MAX} dots in one line")
     try:
         tables = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    # A ValueError that is no TOMLDecodeError: a number of more digits than Python reads.
+    except (ValueError, RecursionError) as error:
         raise WiringRefused(
             "bank.syntax", "correct the file: it is no TOML", reason=str(error)
         ) from None
@@ -149,7 +155,8 @@ def _line_of(text: str, table: str, index: int, key: str = "") -> int:
     """Return the 1-based line of a key in the n-th table of a kind, else of the table, else 1."""
     heads = at_table = 0
     wanted = rf"\s*[\"']?{re.escape(key)}\b" if table else rf"\s*[\[\"']*{re.escape(key)}\b"
-    for number, line in enumerate(text.splitlines(), 1):
+    # TOML's lines end at 0A; splitlines would also break at U+2028 and lose count.
+    for number, line in enumerate(text.split("\n"), 1):
         if re.match(rf"\s*\[\[?\s*{re.escape(table)}\s*\]\]?", line):
             heads += 1
             if heads == index + 1:
@@ -159,6 +166,11 @@ def _line_of(text: str, table: str, index: int, key: str = "") -> int:
         if (at_table or not table) and key and re.match(wanted, line):
             return number
     return at_table or 1
+
+
+def _is_address(text: str) -> bool:
+    found = re.fullmatch(r"[^\s:]+:([0-9]{1,5})", text)
+    return found is not None and int(found[1]) <= _PORT_MAX
 
 
 class _Check:
@@ -191,7 +203,7 @@ class _Check:
             names.add(line.name)
             if line.serial_pty is not None and line.tcp is not None:
                 raise self._refuse("line", index, "tcp", "serial_pty and tcp: choose one")
-            if line.tcp is not None and not re.fullmatch(r"[^\s:]+:\d{1,5}", line.tcp):
+            if line.tcp is not None and not _is_address(line.tcp):
                 raise self._refuse("line", index, "tcp", f"{line.tcp!r} is no host:port")
 
     def _boards(self) -> None:
