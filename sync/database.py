@@ -52,6 +52,9 @@ def examine(path: Path) -> bool:
     Raises `StoreFailed` foreign, newer, torn or io, and leaves every byte as it is.
     """
     try:
+        # Opening a FIFO would wait for ever.
+        if path.exists() and not path.is_file():
+            raise StoreFailed("foreign", path=str(path), what="not a plain file")
         with path.open("rb") as file:
             header = file.read(_HEADER_BYTES)
             length = os.fstat(file.fileno()).st_size
@@ -147,12 +150,18 @@ def explained(path: Path) -> Iterator[None]:
     """Turn what SQLite and the system raise inside into `StoreFailed`."""
     try:
         yield
-    except (sqlite3.Error, OSError) as error:
+    except BrokenPipeError:
+        raise  # whoever read what we print has gone: no trouble of the database
+    except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
         raise explain(error, path) from error
 
 
-def explain(error: sqlite3.Error | OSError, path: Path) -> StoreFailed:
+def explain(error: sqlite3.Error | OSError | UnicodeDecodeError, path: Path) -> StoreFailed:
     """Return the failure that an error of SQLite or of the system stands for."""
+    unread = isinstance(error, sqlite3.OperationalError) and not hasattr(error, "sqlite_errorcode")
+    if unread or isinstance(error, UnicodeDecodeError):
+        # Without a number of SQLite's it is Python, which found a text that is not UTF-8.
+        return StoreFailed("torn", path=str(path), what="a text in it is none")
     if isinstance(error, OSError):
         reason = os.strerror(error.errno) if error.errno else str(error)
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:

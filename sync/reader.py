@@ -7,6 +7,7 @@ on any connection; the store uses them when it opens.
 import contextlib
 import sqlite3
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ from sync.rows import (
     Head,
     Page,
     Record,
+    Row,
     fold_level,
     place_of,
     row_id,
@@ -29,6 +31,9 @@ from sync.rows import (
 
 PAGE_ROWS: Final = 256
 """Rows read at a time: what they become still fits the processor's cache."""
+_ENTRIES_MAX: Final = (1 << INDEX_BITS) - 1
+_LOGS_MAX: Final = 1 << 22
+"""As the schema says, which a made-up file does not obey."""
 
 
 class LogFile:
@@ -62,20 +67,39 @@ class LogFile:
 
     def kept(self, head: Head) -> list[tuple[int, str]]:
         """Return (size, note) of the earlier checkpoints that are kept, by size."""
-        sql = "SELECT size, note FROM checkpoint WHERE log = ? ORDER BY size"
-        return self._connection.execute(sql, (head.id,)).fetchall()
+        sql = (
+            "SELECT CAST(size AS INTEGER), coalesce(CAST(note AS TEXT), '') FROM checkpoint"
+            " WHERE log = ? ORDER BY size"
+        )
+        return list(_rising(self._connection.execute(sql, (head.id,)), 1))
 
     def stored_nodes(self, head: Head) -> list[tuple[int, int, bytes]]:
         """Return (level, index, hash) of the stored subtree roots, in order of level and index."""
-        sql = "SELECT level, idx, hash FROM node WHERE log = ? ORDER BY level, idx"
-        return self._connection.execute(sql, (head.id,)).fetchall()
+        sql = (
+            "SELECT CAST(level AS INTEGER), CAST(idx AS INTEGER),"
+            " coalesce(CAST(hash AS BLOB), x'') FROM node WHERE log = ? ORDER BY level, idx"
+        )
+        return list(_rising(self._connection.execute(sql, (head.id,)), 2))
 
     def pages(self) -> Iterator[Page]:
-        """Yield every stored row with its annex, by log and index, some at a time."""
-        cursor = self._connection.execute("SELECT id, leaf, bytes FROM entry ORDER BY id")
-        between = "SELECT id, salt, data, erased_by FROM annex WHERE id BETWEEN ? AND ?"
+        """Yield every stored row with its annex, by log and index, some at a time.
+
+        Values have their types whatever the file holds: a damaged or made-up one may hold any.
+        """
+        cursor = self._connection.execute(
+            "SELECT id, coalesce(CAST(leaf AS BLOB), x''), CAST(bytes AS BLOB) FROM entry"
+            " ORDER BY id"
+        )
+        between = (
+            "SELECT id, CAST(salt AS BLOB), CAST(data AS BLOB), CAST(erased_by AS TEXT)"
+            " FROM annex WHERE id BETWEEN ? AND ? ORDER BY id"
+        )
+        last = None
         while rows := cursor.fetchmany(PAGE_ROWS):
-            found = self._connection.execute(between, (rows[0][0], rows[-1][0]))
+            if (last is not None and rows[0][0] <= last) or not _is_rising(rows):
+                raise _looped()
+            last = rows[-1][0]
+            found = _rising(self._connection.execute(between, (rows[0][0], last)), 1)
             yield Page(rows, {row[0]: Annex(*row[1:]) for row in found})
 
     def strays(self) -> list[int]:
@@ -88,16 +112,17 @@ class LogFile:
 
     def records(self, head: Head, start: int = 0, stop: int | None = None) -> Iterator[Record]:
         """Yield the records [start, stop) of a log that are kept, in order."""
-        end = head.size if stop is None else min(stop, head.size)
+        end = min(head.size, _ENTRIES_MAX, head.size if stop is None else stop)
+        if start >= end:
+            return
         cursor = self._connection.execute(
-            "SELECT e.id, e.bytes, a.data, a.salt FROM entry e LEFT JOIN annex a ON a.id = e.id"
+            "SELECT e.id, CAST(e.bytes AS BLOB), CAST(a.data AS BLOB), CAST(a.salt AS BLOB)"
+            " FROM entry e LEFT JOIN annex a ON a.id = e.id"
             " WHERE e.id >= ? AND e.id < ? AND e.bytes IS NOT NULL ORDER BY e.id",
             (row_id(head.id, max(start, 0)), row_id(head.id, end)),
         )
-        mask = (1 << INDEX_BITS) - 1
-        while page := cursor.fetchmany(PAGE_ROWS):
-            for number, entry, annex, salt in page:
-                yield Record(head.log.lane, number & mask, entry, annex, salt)
+        for number, entry, annex, salt in _rising(cursor, 1):
+            yield Record(head.log.lane, number & _ENTRIES_MAX, entry, annex, salt)
 
     def nodes(self, head: Head) -> Nodes:
         """Return what proofs over this log ask for hashes."""
@@ -107,6 +132,31 @@ class LogFile:
         """Prove entry `index` under the latest checkpoint; `TheirsInvalid` `merkle.index`."""
         hashes = prove_inclusion(index, head.size, self.nodes(head))
         return Proof(index, tuple(hashes), head.note)
+
+
+def _rising(cursor: sqlite3.Cursor, keys: int) -> Iterator[tuple[Any, ...]]:
+    """Yield rows while the first `keys` columns rise; `StoreFailed` torn where they do not.
+
+    A made-up file can lead a scan in a circle, page to page, for ever.
+    """
+    last: tuple[Any, ...] | None = None
+    while page := cursor.fetchmany(PAGE_ROWS):
+        for row in page:
+            key = row[:keys]
+            if last is not None and key <= last:
+                raise _looped()
+            last = key
+            yield row
+
+
+def _is_rising(rows: list[Row]) -> bool:
+    """Say whether ids rise strictly; quick for the usual case, where no id is left out."""
+    numbers = [row[0] for row in rows]
+    return all(one < other for one, other in pairwise(numbers))
+
+
+def _looped() -> StoreFailed:
+    return StoreFailed("torn", what="rows do not come in the order of their keys")
 
 
 def read_heads(connection: sqlite3.Connection) -> tuple[Head, ...]:
@@ -122,6 +172,10 @@ def read_heads(connection: sqlite3.Connection) -> tuple[Head, ...]:
 
 def _head(row: tuple[Any, ...]) -> Head:
     number, origin, epoch, writer, lane, own, vkey, oldest, size, note = row
+    numbers, texts = (number, own, oldest, size), (origin, epoch, writer, lane, vkey, note)
+    typed = all(type(one) is int for one in numbers) and all(type(one) is str for one in texts)
+    if not typed or not 0 < number < _LOGS_MAX or not 0 <= oldest <= size <= _ENTRIES_MAX:
+        raise StoreFailed("torn", what="a log's head is none")
     log = LaneRef(epoch, Writer(writer), Lane.of_letter(lane))
     return Head(number, origin, log, bool(own), vkey, oldest, size, note)
 
@@ -145,13 +199,14 @@ def read_nodes(connection: sqlite3.Connection, log: int) -> Nodes:
         if level < LEVEL_STEP:
             start = row_id(log, first)
             found = connection.execute(
-                "SELECT leaf FROM entry WHERE id >= ? AND id < ? ORDER BY id",
+                "SELECT coalesce(CAST(leaf AS BLOB), x'') FROM entry WHERE id >= ? AND id < ?"
+                " ORDER BY id LIMIT 256",
                 (start, start + count),
             ).fetchall()
         else:
             found = connection.execute(
-                "SELECT hash FROM node WHERE log = ? AND level = ? AND idx >= ? AND idx < ?"
-                " ORDER BY idx",
+                "SELECT coalesce(CAST(hash AS BLOB), x'') FROM node"
+                " WHERE log = ? AND level = ? AND idx >= ? AND idx < ? ORDER BY idx LIMIT 256",
                 (log, level - below, first, first + count),
             ).fetchall()
         if len(found) != count:

@@ -17,6 +17,8 @@ from sync.merkle import Tree
 from sync.rows import LEVEL_STEP, Head, fold_level
 
 _BLOCK: Final = 1 << LEVEL_STEP
+_GAP_MAX: Final = 1 << 24
+"""Entries left out in a row after which nothing is remembered of their annexes any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,8 @@ class LogRun:
 
     def erase(self, index: int) -> None:
         """Remember that the annex of an entry is gone."""
+        if index - self.count > _GAP_MAX:
+            return  # a gap, which is found anyway; a made-up index must not fill the memory
         self._erased.extend(bytes(max(0, (index >> 3) + 1 - len(self._erased))))
         self._erased[index >> 3] |= 1 << (index & 7)
 
