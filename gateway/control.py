@@ -19,6 +19,7 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
+from gateway import mapfile
 from gateway.core import inputs
 from gateway.core.inputs import Command, Now
 from gateway.core.outputs import Answer
@@ -63,7 +64,10 @@ def encode(command: Command) -> dict[str, Any]:
 
 
 def decode(body: bytes, now: Now) -> Command:
-    """Return the command that `body` asks for; GatewayError `command.unknown`, `.malformed`."""
+    """Return the command that `body` asks for.
+
+    Raises GatewayError `command.unknown`, `command.malformed`, `map.invalid`.
+    """
     try:
         asked = msgspec.json.decode(body, type=dict[str, Any])
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
@@ -77,9 +81,13 @@ def decode(body: bytes, now: Now) -> Command:
         raise _malformed(f"unknown key {min(unknown)[:32]!a}")
     complete = asked | {"now": msgspec.to_builtins(now), "token": ""}
     try:
-        return msgspec.convert(complete, kind, str_keys=True)
+        command = msgspec.convert(complete, kind, str_keys=True)
+        if isinstance(command, inputs.MapImported):
+            # What a file may not say, nobody may: a map is in the log for good.
+            mapfile.check(command.map)
     except msgspec.ValidationError as error:
         raise _malformed(str(error)) from None
+    return command
 
 
 def _malformed(reason: str) -> GatewayError:

@@ -86,6 +86,34 @@ def parse(text: str, known: Known, file: str = "map") -> SiteMap:
     read, lines = tomlfile.read(text, _Map, code="map.invalid", file=file)
     for key, reason in _objections(read, known):
         raise tomlfile.refusal("map.invalid", file, lines, key, reason)
+    return _built(read)
+
+
+def check(site: SiteMap) -> None:
+    """Refuse (`map.invalid`) a map that no file could say, whatever profiles there are.
+
+    For maps that come ready-made, over the control socket.
+    """
+    doors = [msgspec.to_builtins(door) for door in site.doors.values()]
+    boards = {
+        name: {"line": board.line, "profile": board.profile, "unit": board.unit}
+        for name, board in site.boards.items()
+    }
+    try:
+        read = msgspec.convert({"boards": boards, "door": doors}, _Map)
+    except msgspec.ValidationError as error:
+        raise tomlfile.refusal("map.invalid", "map", {}, "", str(error)) from None
+    for key, reason in _objections(read, _any_profile):
+        raise tomlfile.refusal("map.invalid", "map", {}, key, reason)
+    if _built(read) != site:
+        raise tomlfile.refusal("map.invalid", "map", {}, "", "a board or door under another name")
+
+
+def _any_profile(_: str) -> Channels:
+    return Channels(outputs=1000, inputs=1000, units=(1, 255))
+
+
+def _built(read: _Map) -> SiteMap:
     boards = {
         name: BoardItem(name=name, line=board.line, profile=board.profile, unit=board.unit)
         for name, board in sorted(read.boards.items())

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -31,7 +31,7 @@ from sync import entry, facts
 from sync.book import Book, Parcel
 from sync.codes import CodeKey
 from sync.entry import Lane
-from sync.errors import StoreFailed
+from sync.errors import StoreFailed, TheirsInvalid
 from sync.moment import Moment
 from sync.reader import LogFile
 from sync.store import Identity
@@ -66,13 +66,18 @@ class _Names(msgspec.Struct, frozen=True):
     operator: str
     writer: str
     epoch: str
-    key_version: int = 1
+    key_version: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)] = 1
 
 
 def load(data: Path) -> Who:
     """Return who the site in `data` is. Raises SyncError (`identity.missing`), CertsError."""
     who = identity.load(data)
-    names = msgspec.json.decode((data / IDENTITY).read_bytes(), type=_Names)
+    try:
+        names = msgspec.json.decode((data / IDENTITY).read_bytes(), type=_Names)
+    except msgspec.MsgspecError as error:
+        raise TheirsInvalid(
+            "identity.invalid", "Put back the file that init wrote.", reason=str(error)
+        ) from error
     return Who(who, names.key_version, identity.keys_of(data).read(CODE_KEY))
 
 
@@ -126,7 +131,10 @@ def code_key(who: Who) -> CodeKey:
 @contextmanager
 def locked(data: Path) -> Iterator[None]:
     """Work on this site alone; Busy (`site.busy`) when another process does."""
-    handle = os.open(data / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        handle = os.open(data / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _unwritable(data / LOCK, error) from error
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
