@@ -83,11 +83,14 @@ def _live(state: State, entered: str) -> Parcel | None:
 
 
 def _is_code_of(state: State, parcel: Parcel, ahead: int, entered: str) -> bool:
-    if parcel.identity is None or parcel.key_version != state.settings.code_key.version:
+    """Whether this is the parcel's code. The check digit of `entered` was found to fit."""
+    key = state.settings.code_key
+    if parcel.identity is None or parcel.key_version != key.version:
         return False
-    code = state.settings.code_key.code(parcel.identity, parcel.counter + ahead)
-    expected = code.long if len(entered) == LONG else code.short(parcel.digits)
-    return hmac.compare_digest(expected, entered)
+    digits = key.digits(parcel.identity, parcel.counter + ahead)
+    if len(entered) != LONG:
+        digits = digits[: parcel.digits]
+    return hmac.compare_digest(digits, entered[:-1])
 
 
 def _collectable(state: State, parcel: Parcel) -> bool:
