@@ -26,7 +26,7 @@ help:
 setup: $(READY)
 
 $(READY): requirements.lock pyproject.toml deploy/setup.sh
-	@sh deploy/setup.sh .venv
+	@sh deploy/setup.sh .venv >&2 # what a target prints for programs stays alone on stdout
 	@touch $@
 
 demo: $(READY)
