@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from click.testing import Result
 from hypothesis import strategies as st
 
-CODE = re.compile(r"\b[a-z][a-z0-9_]*(\.[a-z0-9_]+)+: ")
-"""A stable dotted code before its remedy."""
+CODE = re.compile(r"\b[a-z][a-z0-9_]*(\.[a-z0-9_]+)+: |^WRONG fsck(\.[a-z_]+)+ ", re.MULTILINE)
+"""A stable dotted code before its remedy, or a finding of `log verify`."""
 
 _WHERE = st.floats(0, 1)
 _NOISE = st.one_of(st.binary(min_size=1, max_size=4), st.sampled_from([b"\0", b"\xff", b"\n"]))
