@@ -12,6 +12,7 @@ from gateway.core.inputs import Button, ButtonPressed, ParcelScanned, StaffCodeE
 from gateway.core.screen import Screen
 from gateway.core.state import Annex, Opening, Phase, Session, State
 from sync import canonical, codes, facts
+from sync.book import Parcel
 from sync.custody import Custody
 from sync.errors import TheirsInvalid
 
@@ -303,9 +304,16 @@ def mine(state: State, pressed: ButtonPressed) -> None:
 
 
 def _show_mine(state: State, session: Session, why: str = "") -> None:
-    here = tuple(state.book.parcels[ref].door for ref in session.mine if ref in state.book.parcels)
+    here = tuple(parcel.door for parcel in _own(state, session))
     ends = state.settings.courier_ms
     state.show(session.kiosk, Screen("deliver.mine", doors=here, why=why, ends_ms=ends))
+
+
+def _own(state: State, session: Session) -> list[Parcel]:
+    """Return the own deposits of this session that no recipient has had open."""
+    found = [state.book.parcels[ref] for ref in session.mine if ref in state.book.parcels]
+    claimed = Custody.CLAIMED
+    return [parcel for parcel in found if state.compartment(parcel.door).custody is not claimed]
 
 
 def take_back(state: State, pressed: ButtonPressed) -> None:
@@ -313,14 +321,8 @@ def take_back(state: State, pressed: ButtonPressed) -> None:
     session = state.sessions[pressed.kiosk]
     if session.courier is None or not _asked_for(session, "deliver.mine"):
         return
-    parcel = next(
-        (
-            known
-            for ref in session.mine
-            if (known := state.book.parcels.get(ref)) and str(known.door) == pressed.argument
-        ),
-        None,
-    )
+    own = {str(parcel.door): parcel for parcel in _own(state, session)}
+    parcel = own.get(pressed.argument)
     if parcel is None or parcel.by != session.courier:
         return
     refused, _ = doors.refusal(state, parcel.door)

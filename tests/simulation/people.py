@@ -121,7 +121,7 @@ class Recipient(Visitor):
         match screen.name:
             case "collect.enter":
                 stays = self.enter(screen)
-            case "collect.open" | "collect.ajar" if box is not None:
+            case "collect.open" | "collect.ajar" | "collect.opening" | "collect.pull" if box:
                 stays = self.at_door(box)
             case "collect.checking" | "collect.opening" | "collect.pull" | "collect.open":
                 pass
@@ -221,7 +221,7 @@ class Courier(Visitor):
             case "deliver.check":
                 empty = box is None or not box.inside
                 self.press(Button.YES if empty != self.swarm.hit("lies") else Button.NO)
-            case "deliver.open" | "deliver.ajar" if box is not None:
+            case "deliver.open" | "deliver.ajar" | "deliver.opening" | "deliver.pull" if box:
                 self.at_door(box)
             case "deliver.opening" | "deliver.pull" | "deliver.open" | "collect.checking":
                 pass

@@ -245,6 +245,16 @@ def _ended_twice(state: State, opening: Opening, outcome: facts.Outcome, why: st
 _END = doors._end
 
 
+def _late_is_forced(state: State, opening: Opening) -> None:
+    if opening.phase is Phase.LATE:
+        doors._forced(state, opening.door, found=False)
+    else:
+        _SEEN_OPEN(state, opening)
+
+
+_SEEN_OPEN = doors._seen_open
+
+
 def _doubt_is_free(state: State, door: int) -> None:
     """A sensor that contradicts the book is not listened to."""
 
@@ -299,7 +309,7 @@ PLANTED: tuple[Planted, ...] = (
     Planted(
         "late opening called forced",
         ("17_deadline_kept",),
-        lambda: _OtherSettings(late_ms=500),
+        patches=((doors, "_seen_open", _late_is_forced),),
     ),
     Planted(
         "code on the screen",

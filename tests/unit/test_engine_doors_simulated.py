@@ -1,5 +1,7 @@
 """Pins what the simulation found wrong with doors, one test a finding, told by hand."""
 
+from dataclasses import replace
+
 from gateway.core.inputs import (
     BoardBack,
     BoardSilent,
@@ -13,7 +15,7 @@ from gateway.core.state import Phase
 from sync import facts
 from sync.book import Book
 from sync.custody import Custody
-from tests.stage import Stage
+from tests.stage import SETTINGS, Stage, small_map
 
 
 def test_a_stale_timer_of_a_rail_lets_no_second_coil_on() -> None:
@@ -154,3 +156,23 @@ def test_a_revocation_folded_before_its_grant_holds() -> None:
         book.take(*entry)
     assert book.couriers[stage.courier].revoked
     assert book.canonical() == stage.engine.state.book.canonical()
+
+
+def test_a_deposit_that_its_recipient_had_open_is_not_the_couriers_to_take_back() -> None:
+    """Claimed: taking it back is no event of the custody table, and stopped the process."""
+    settings = replace(SETTINGS, kiosks=("main", "side"))
+    stage = Stage(settings=settings, map=small_map(sensors=False))
+    door = stage.deposit()
+    stage.press(Button.MINE)
+    assert stage.screen().doors == (door,)
+    stage.enter(stage.code(), kiosk="side")
+    stage.opens()
+    stage.shut(door, occupied=None)
+    stage.after(settings.grace_ms)
+    assert stage.box(door).custody is Custody.CLAIMED
+    pulses = len(stage.pulses())
+    stage.press(Button.TAKE_BACK, str(door))
+    assert len(stage.pulses()) == pulses
+    stage.press(Button.NEXT)
+    stage.press(Button.MINE)
+    assert stage.screen().doors == ()
