@@ -16,7 +16,7 @@ from gateway.demo.hands import Kiosk
 from gateway.demo.play import GRACE_S, REST_S, Day, tracking_numbers
 from gateway.demo.process import DemoFailed
 from gateway.demo.record import Counts, Record, counts, unintended, unlogged
-from gateway.demo.stage import Invoke, Stage
+from gateway.demo.stage import TENANT, Invoke, Stage
 from gateway.demo.story import Teller
 from gateway.errors import GatewayError
 
@@ -128,6 +128,9 @@ class Demo:
         tell.plain(f"  Kiosk     {stage.kiosk_url}")
         tell.plain(f"  Boards    {stage.hands.url}  (put parcels in, close, force and jam doors)")
         tell.plain(f"  Deliver   courier code {stage.courier}, tracking number {tracking}")
+        tell.plain(
+            f"  Its code  locker-gateway code show {TENANT}/{tracking}/1 --data {stage.data}"
+        )
         if day.waiting is not None:
             door, code = day.waiting
             tell.plain(f"  Collect   code {code} opens door {door}")
