@@ -92,13 +92,17 @@ class Courier:
 
 @dataclass(slots=True, frozen=True)
 class Retired:
-    """A parcel that is gone: its code still counts as known, and does not open."""
+    """A parcel that is gone: its code still counts as known, and does not open.
+
+    `tags` stand for its code where the identity that it was derived from has been erased.
+    """
 
     ref: str
     identity: str | None
     digits: int
     counter: int
     key_version: int
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -290,7 +294,7 @@ class Book:
         for place, gone in enumerate(self.retired):
             if gone.ref == fact.of:
                 self.retired[place] = Retired(
-                    gone.ref, None, gone.digits, gone.counter, gone.key_version
+                    gone.ref, None, gone.digits, gone.counter, gone.key_version, fact.tags
                 )
 
     def _fold_door(self, ref: str, at: At, fact: facts.AnyFact, annex: Annex | None) -> None:
@@ -343,6 +347,7 @@ class Book:
     ) -> None:
         match fact:
             case facts.ParcelDeposited():
+                self._retire(compartment)  # what was claimed here is gone: the courier looked
                 self.parcels[ref] = Parcel(
                     ref, compartment.number, fact.by, fact.size, fact.digits, fact.counter,
                     fact.key_version, fact.tag, at, identity_of(annex),
@@ -353,11 +358,14 @@ class Book:
             case facts.ParcelClaimed():
                 compartment.claimed_at = at
                 compartment.intent = None
-            case facts.ParcelLeft() | facts.CompartmentDoubted():
+            case facts.ParcelLeft() | facts.CompartmentDoubted(why="courier.not_empty"):
+                compartment.intent = None
+                compartment.claimed_at = None  # it was seen: still its recipient's to collect
+            case facts.CompartmentDoubted():
                 compartment.intent = None
             case _:
                 pass
-        if compartment.custody in {Custody.FREE, Custody.DEPOSITING}:
+        if compartment.custody is Custody.FREE:
             self._retire(compartment)
 
     def _retire(self, compartment: Compartment) -> None:

@@ -101,9 +101,14 @@ class GrantIssued(Fact, frozen=True, kw_only=True, tag="grant.issued"):
 
 
 class AnnexErased(Fact, frozen=True, kw_only=True, tag="annex.erased"):
-    """The annex of `of` is gone for good; replayed on every import, restore and heal."""
+    """The annex of `of` is gone for good; replayed on every import, restore and heal.
+
+    `tags` are the keyed tags (base64) of its parcel's retired code, short and long: typed once
+    more, it is still known as used, and costs nobody a guess.
+    """
 
     by: str
+    tags: tuple[str, ...] = ()
 
 
 # --- custody: doors ---------------------------------------------------------------------------

@@ -7,14 +7,14 @@ every ten seconds, all keypads of the site together.
 """
 
 import hmac
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from typing import Literal
 
 from gateway.core import policy
 from gateway.core.state import State
 from sync import codes, facts
-from sync.book import Courier, Parcel
+from sync.book import Courier, Parcel, Retired
 from sync.custody import Custody
 
 Form = Literal["short", "long", "staff"]
@@ -94,9 +94,12 @@ def _is_code_of(state: State, parcel: Parcel, ahead: int, entered: str) -> bool:
 
 
 def _collectable(state: State, parcel: Parcel) -> bool:
-    """Return whether this parcel can still be asked for: what is claimed can, for a while."""
+    """Return whether this parcel can still be asked for: what is claimed can, for a while.
+
+    Doubt makes no exception: a courier may have put another parcel in since.
+    """
     compartment = state.compartment(parcel.door)
-    if compartment.custody is not Custody.CLAIMED or compartment.claimed_at is None:
+    if compartment.claimed_at is None or compartment.custody is Custody.HELD:
         return True
     boot, mono = compartment.claimed_at
     since = mono if boot == state.now.boot else state.started_ms
@@ -106,23 +109,28 @@ def _collectable(state: State, parcel: Parcel) -> bool:
 def _is_retired(state: State, entered: str) -> bool:
     """Return whether this is the code of a parcel that is gone."""
     key = state.settings.code_key
-    tags = state.retired_tags
     known = {gone.ref: gone for gone in state.book.retired}
-    for ref in [ref for ref in tags if ref not in known]:
+    tags = state.retired_tags
+    for ref in tags.keys() - known.keys():
         del tags[ref]
-    for ref, gone in known.items():
-        if ref not in tags and gone.identity is not None and gone.key_version == key.version:
-            code = key.code(gone.identity, gone.counter)
-            short = codes.retired_tag(key.key, key.site, code.short(gone.digits))
-            tags[ref] = short, codes.retired_tag(key.key, key.site, code.long)
-    for parcel in state.book.parcels.values():
-        if _is_code_of(state, parcel, 0, entered):
-            return True  # claimed, and its time is over
+    for ref in known.keys() - tags.keys():
+        tags[ref] = tags_of(state, known[ref])
+    if any(_is_code_of(state, parcel, 0, entered) for parcel in state.book.parcels.values()):
+        return True  # claimed, and its time is over
     wanted = codes.retired_tag(key.key, key.site, entered)
-    return any(
-        hmac.compare_digest(wanted, short) or hmac.compare_digest(wanted, long)
-        for short, long in tags.values()
-    )
+    return any(hmac.compare_digest(wanted, tag) for both in tags.values() for tag in both)
+
+
+def tags_of(state: State, gone: Retired) -> tuple[bytes, ...]:
+    """Return the keyed tags of a retired code, short and long; the erased brought theirs along."""
+    key = state.settings.code_key
+    if gone.identity is None:
+        return tuple(b64decode(tag) for tag in gone.tags)
+    if gone.key_version != key.version:
+        return ()
+    code = key.code(gone.identity, gone.counter)
+    both = code.short(gone.digits), code.long
+    return tuple(codes.retired_tag(key.key, key.site, typed) for typed in both)
 
 
 def _uncharged(state: State, form: Form, why: str) -> Refused:

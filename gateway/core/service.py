@@ -1,8 +1,9 @@
 """Local commands: by a person with access to this machine, each answered once it is durable."""
 
+from base64 import b64encode
 from dataclasses import fields
 
-from gateway.core import doors
+from gateway.core import doors, keypad
 from gateway.core.inputs import (
     AnnexEraseAsked,
     Command,
@@ -203,7 +204,10 @@ def erase(state: State, asked: AnnexEraseAsked) -> None:
         state.answer(asked.token, "annex.live", ref_of=asked.ref)
         return
     refs = list(holders)
+    gone = {parcel.ref: parcel for parcel in state.book.retired}
     for ref in refs:
+        known = keypad.tags_of(state, gone[ref]) if ref in gone else ()
+        tags = tuple(b64encode(tag).decode() for tag in known)
         state.erase(ref)
-        state.write(facts.AnnexErased(of=ref, by=f"support:{asked.by}"))
+        state.write(facts.AnnexErased(of=ref, by=f"support:{asked.by}", tags=tags))
     state.answer(asked.token, ref=refs[0], entries=len(refs))

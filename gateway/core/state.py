@@ -133,7 +133,7 @@ class State:
         self.uncharged_why = ""
         self.uncharged_form: Literal["short", "long", "staff"] = "short"
         self.support_times: deque[int] = deque(maxlen=settings.support_doors_per_minute)
-        self.retired_tags: dict[str, tuple[bytes, bytes]] = {}
+        self.retired_tags: dict[str, tuple[bytes, ...]] = {}
         self.stopped = ""
         self.written = 0
         self.durable = 0

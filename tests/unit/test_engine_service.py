@@ -338,6 +338,18 @@ def test_what_names_a_parcel_is_erased_from_every_entry_that_has_it() -> None:
     assert not stage.pulses()
 
 
+def test_an_erased_parcels_code_is_still_known_as_used_and_costs_no_guess() -> None:
+    stage, _, parcel = gone()
+    ask(stage, AnnexEraseAsked, ref=parcel)
+    stage.restart()  # what was derived from its identity is forgotten
+    stage.see_all()
+    for code in (stage.code(), stage.code(long=True)):
+        stage.after(60_000)
+        stage.enter(code)
+        assert stage.screen().why == "code.retired"
+    assert not any(fact.charged for fact in stage.recorded(facts.CodeRefused))
+
+
 def test_nothing_of_a_live_parcel_is_erased_by_any_of_its_references() -> None:
     stage, door = held()
     for ref in next(iter(stage.engine.state.book.holders.values())):

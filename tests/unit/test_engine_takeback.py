@@ -128,6 +128,10 @@ def test_a_claimed_compartment_that_is_not_empty_is_doubt_and_another_is_found()
     stage.shut(door, occupied=None)
     assert stage.box(door).custody is Custody.DOUBT
     assert not stage.recorded(facts.ParcelDeposited)[4:]
+    stage.after(60_000)
+    stage.home()
+    stage.enter(stage.code("AB0"))  # it is still its recipient's
+    assert stage.last(Pulse).door == door
 
 
 def test_not_empty_after_the_courier_went_home_opens_nothing_more() -> None:
