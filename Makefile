@@ -58,7 +58,7 @@ bench: $(READY)
 
 # Every test, the long ones included, and the property tests with 20,000 examples each.
 night: $(READY)
-	@HYPOTHESIS_PROFILE=night $(PYTEST) -n $(WORKERS) --dist worksteal --durations=15 \
+	@NIGHT=1 HYPOTHESIS_PROFILE=night $(PYTEST) -n $(WORKERS) --dist worksteal --durations=15 \
 		-m 'night or not night' $(ARGS)
 
 # One file for all platforms, with hashes and without addresses: whoever installs says where from.

@@ -107,7 +107,7 @@ async def test_the_harness_has_teeth(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a disk image needs root")
-@pytest.mark.skipif(not NIGHT, reason="3 s a cut: set NIGHT=1")
+@pytest.mark.night
 async def test_a_copied_ext4_image_has_everything_acknowledged(tmp_path: Path) -> None:
     """A whole file system between the store and the disk: what it kept back is gone in the copy."""
     image, mount = tmp_path / "disk.img", tmp_path / "mount"
