@@ -61,7 +61,9 @@ class Rail:
         """Take the rail before loop time `until`, or raise `RailBusy`."""
         now = asyncio.get_running_loop().time
         try:
-            await asyncio.wait_for(self._lock.acquire(), max(0.0, until - now()))
+            # Not wait_for: it can give the lock to a caller who was cancelled.
+            async with asyncio.timeout_at(until):
+                await self._lock.acquire()
         except TimeoutError:
             raise RailBusy(rail=self.name) from None
         if self._free_at > until:
@@ -93,7 +95,6 @@ class Board:
         self._rail = rail or Rail(f"unit {self.unit.number}")
         self._proven: tuple[int, int] | None = None
         self._starting = asyncio.Lock()
-        self._busy: set[int] = set()
         self._rested_at: dict[int, float] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -142,11 +143,11 @@ class Board:
         late_ms = round((asyncio.get_running_loop().time() - deadline) * 1000)
         if late_ms >= 0:
             raise Late(unit=self.unit.number, late_ms=late_ms)
-        self._busy.add(channel)
+        self.unit.pulsing.add(channel)
         try:
             await self._rail.take(deadline)
         except BaseException:
-            self._busy.discard(channel)
+            self.unit.pulsing.discard(channel)
             raise
         try:
             await self._ensure_started()
@@ -187,7 +188,7 @@ class Board:
             raise StuckOn(unit=self.unit.number, channel=channel)
         rested_at = self._rested_at.get(channel, 0.0)
         wait_ms = round((rested_at - asyncio.get_running_loop().time()) * 1000)
-        if channel in self._busy or wait_ms > 0:
+        if channel in self.unit.pulsing or wait_ms > 0:
             raise Resting(unit=self.unit.number, channel=channel, wait_ms=max(0, wait_ms))
 
     async def _ensure_started(self) -> None:
@@ -245,7 +246,7 @@ class Board:
         if was_on and caps is not None:
             off_at = asyncio.get_running_loop().time() + on_for_ms / 1000
             self._rested_at[channel] = off_at + caps.min_off_ms / 1000
-        self._busy.discard(channel)
+        self.unit.pulsing.discard(channel)
         self._rail.give(on_for_ms=on_for_ms)
 
     async def _see_on(self, channel: int, since: float, on_ms: int) -> bool | None:
@@ -279,7 +280,8 @@ class Board:
                 await self.unit.ask(
                     plan.off(self.profile, channel), Priority.RELEASE, RELEASE_LIMIT_MS
                 )
-                if not await self._coil(channel, Priority.RELEASE, RELEASE_LIMIT_MS):
+                # Not as RELEASE: a read must wait until no late answer can be taken for its own.
+                if not await self._coil(channel, Priority.KEEPALIVE, RELEASE_LIMIT_MS):
                     return
                 trouble = "reads on"
             except BusError as error:
@@ -293,7 +295,7 @@ class Board:
             await self.unit.ask(write, Priority.RELEASE, START_DEADLINE_MS)
 
     async def _prove_all_off(self) -> None:
-        on = await self._states(self.profile.outputs, Priority.RELEASE, START_DEADLINE_MS)
+        on = await self._states(self.profile.outputs, Priority.KEEPALIVE, START_DEADLINE_MS)
         for channel in [channel for channel, state in enumerate(on) if state]:
             await self._release(channel)
 

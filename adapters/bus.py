@@ -5,6 +5,7 @@ makes and reads the frames: framers, checksums, PDUs. Its client is not used: it
 between frames, takes a late answer for the next question's, and cannot be hurried.
 """
 
+import asyncio
 import struct
 from collections.abc import Callable
 from dataclasses import asdict
@@ -25,7 +26,7 @@ from pymodbus.pdu.register_message import (
     WriteSingleRegisterRequest,
 )
 
-from adapters.errors import Forbidden
+from adapters.errors import Closed, Forbidden
 from adapters.owner import Owner
 from adapters.pace import Priority, UnitTiming
 from adapters.plan import allowed_writes, refusal
@@ -48,6 +49,7 @@ from adapters.wire import SerialSpec, TcpSpec
 __all__ = ["Counters", "Frames", "Line", "Priority", "SerialSpec", "TcpSpec", "Unit"]
 
 DEADLINE_MS: Final = 2000
+CLOSING_STEP_S: Final = 0.01
 UNIT_MAX: Final = 255  # 248 to 255 are reserved by the standard and used by relay boards
 _EXCEPTION: Final = 0x80
 _EXCEPTION_BYTES: Final = 2
@@ -236,6 +238,8 @@ class Line:
         self.spec = spec
         self._units: dict[int, tuple[Profile | None, frozenset[Write]]] = {}
         codec: Codec = Frames(rtu=spec.rtu)
+        self._pulsing: dict[int, set[int]] = {}
+        self._closing = False
         self._owner = Owner(spec, codec, self._guard, trace)
 
     @property
@@ -258,7 +262,13 @@ class Line:
         return await self._owner.open()
 
     async def close(self) -> None:
-        """End after the exchange in flight; what still waits is refused with `bus.closed`."""
+        """End when no coil is on, after the exchange in flight; what waits is refused (`Closed`).
+
+        From now on no door command is taken.
+        """
+        self._closing = True
+        while any(self._pulsing.values()):  # noqa: ASYNC110  # at a stop only, and bounded by boards
+            await asyncio.sleep(CLOSING_STEP_S)
         await self._owner.close()
 
     def unit(self, number: int, profile: Profile | None = None) -> "Unit":
@@ -291,7 +301,13 @@ class Line:
         """
         if isinstance(request, Write):
             self._guard(unit, request)
+        if self._closing and priority is Priority.ACTUATE:
+            raise Closed(line=self.spec.name)
         return await self._owner.ask(unit, request, priority, deadline_ms)
+
+    def pulsing(self, unit: int) -> set[int]:
+        """Channels of the unit whose coil may be on, kept by its boards: `close` waits for them."""
+        return self._pulsing.setdefault(unit, set())
 
     def epoch(self, unit: int) -> tuple[int, int]:
         """Change whenever a unit may have lost its state unseen: new link, or back from lost."""
@@ -336,6 +352,11 @@ class Unit:
     def __init__(self, line: Line, number: int) -> None:
         self.line = line
         self.number = number
+
+    @property
+    def pulsing(self) -> set[int]:
+        """See `Line.pulsing`."""
+        return self.line.pulsing(self.number)
 
     @property
     def epoch(self) -> tuple[int, int]:

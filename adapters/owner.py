@@ -234,7 +234,7 @@ class Owner:
                 continue
             try:
                 if not rested:
-                    raise Nonsense("bus.babble", line=self.spec.name)
+                    raise Nonsense("bus.babble", line=self.spec.name)  # noqa: TRY301  # one way out
                 if self.echo is None:
                     await self._find_echo(wire, turn.unit)
                     self._put_back(turn)
@@ -243,9 +243,11 @@ class Owner:
             except BusError as error:
                 _settle(turn.job, error)
                 self._after_failure(error)
-            except OSError as error:
-                writes = isinstance(turn.job.request, Write)
-                _settle(turn.job, LinkDown(line=self.spec.name, reason=str(error), sent=writes))
+            except Exception as error:  # a bug as well: nobody is left waiting
+                maybe = isinstance(turn.job.request, Write) and self.echo is not None
+                if self.spec.rtu:  # a converter may still deliver the answer over the next link
+                    self.pace.unsure(turn.unit, now_us())
+                _settle(turn.job, LinkDown(line=self.spec.name, reason=str(error), sent=maybe))
                 raise
             else:
                 _settle(turn.job, values)

@@ -171,14 +171,14 @@ class Turn(Generic[T]):
 
 
 class Queue(Generic[T]):
-    """What waits for one line: bounded, with places of their own for door commands.
+    """What waits for one line: bounded, with places of their own for door commands, on and off.
 
     A list searched from end to end: it holds some ten turns, of which some are not allowed yet,
     and a heap would have to be taken apart for those.
     """
 
     def __init__(self, *, places: int, door_places: int) -> None:
-        self._places = {False: places, True: door_places}
+        self._places = (door_places, door_places, places)
         self._turns: list[Turn[T]] = []
         self._next = 0
 
@@ -187,9 +187,9 @@ class Queue(Generic[T]):
 
     def add(self, turn: Turn[T]) -> bool:
         """Take the turn in, or return False when the places of its kind are all taken."""
-        door = turn.priority <= Priority.ACTUATE
-        taken = sum((other.priority <= Priority.ACTUATE) == door for other in self._turns)
-        if taken >= self._places[door]:
+        kind = min(turn.priority, Priority.KEEPALIVE)
+        taken = sum(min(other.priority, Priority.KEEPALIVE) == kind for other in self._turns)
+        if taken >= self._places[kind]:
             return False
         turn.number = self._next
         self._next += 1

@@ -1,6 +1,7 @@
 """Pins what a board never does to a lock: cap, rest, one coil a rail, off however a pulse ends."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -332,3 +333,86 @@ async def test_a_board_that_dies_in_its_own_pulse_is_told_as_not_seen_off(
     bank.silent = lambda function, _, __: function == 1
     done = await board.pulse(0, 100, deadline=soon())
     assert (done.on_seen, done.off_seen) == (None, False)
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_a_caller_cancelled_as_the_rail_comes_free_does_not_get_it(turns: int) -> None:
+    rail = Rail("a", stagger_ms=20)
+    await rail.take(soon())
+    waiting = asyncio.create_task(rail.take(soon()))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    rail.give()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await rail.take(soon())
+
+
+async def test_a_line_closes_only_after_the_coil_is_off(
+    bank: Bank, line: Line, moxa: Board
+) -> None:
+    await moxa.start()
+    pulse = asyncio.create_task(moxa.pulse(4, 300, deadline=soon()))
+    async with asyncio.timeout(HANG_S):
+        while not bank.coils[4]:  # noqa: ASYNC110  # the peer is not ours to await
+            await asyncio.sleep(0.001)
+    waits = asyncio.create_task(moxa.pulse(5, 300, deadline=soon()))
+    await asyncio.sleep(0)
+    pulse.cancel()  # the caller's end changes nothing
+    await line.close()
+    assert not bank.coils[4]
+    with pytest.raises(BusError):
+        await waits
+    assert 0xFF00 not in bank.written(5)
+
+
+async def test_a_late_answer_does_not_show_that_a_coil_is_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rooms, "RELEASE_LIMIT_MS", 300)
+    reads = 0
+    writers: list[asyncio.StreamWriter] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal reads
+        writers.append(writer)
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while frame := await reader.readexactly(8):
+                if frame[1] != 1:
+                    writer.write(frame)
+                    continue
+                reads += 1
+                # Slow and sequential: the first answer, all off, comes after its time-out.
+                wait_s = 0.35 if reads == 1 else 0.18
+                coil_4_on = 0x10 >> frame[3] if reads > 1 else 0
+                said = crc(bytes((frame[0], 1, 1, coil_4_on)))
+                loop.call_later(wait_s, writer.write, said)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    line = Line(TcpSpec("127.0.0.1", port, "rtu_over_tcp", 115200))
+    await line.open()
+    board = Board(line, load("waveshare-rtu-relay-8"))
+    with pytest.raises(BusError):
+        await board.look()
+    with pytest.raises(StuckOn):
+        await board.all_off()
+    await line.close()
+    server.close()
+    for writer in writers:
+        writer.close()
+    await asyncio.sleep(0)
+
+
+def crc(body: bytes) -> bytes:
+    value = 0xFFFF
+    for byte in body:
+        value ^= byte
+        for _ in range(8):
+            value = (value >> 1) ^ (0xA001 if value & 1 else 0)
+    return body + value.to_bytes(2, "little")

@@ -9,6 +9,7 @@ import time
 import tty
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -479,3 +480,76 @@ def test_a_codec_never_trips_over_short_input() -> None:
             for byte in (0x00, 0x01, 0x81, 0xFF):
                 frames.judge(bytes([byte]) * size, b"", 1, COILS, 1)
                 frames.at_the_end(bytes([byte]) * size, b"", 1, COILS, 1)
+
+
+async def test_a_late_answer_over_a_new_link_is_not_the_next_questions(
+    tcp: tuple[RawTcp, int],
+) -> None:
+    peer, port = tcp
+    line = Line(TcpSpec("127.0.0.1", port, "rtu_over_tcp", 115200))
+    await line.open()
+    unit = line.unit(1, RELAY)
+
+    def hang_up(_: bytes) -> Answers:
+        peer.writers[0].close()  # the converter starts anew, with an answer still on its line
+        return []
+
+    peer.say = hang_up
+    assert isinstance(await trouble(unit, COILS), LinkDown)
+    peer.say = lambda frame: [(0.1, honest(frame))]
+    await until(lambda: len(peer.writers) == 2 and line.up)
+    asked = asyncio.create_task(unit.ask(COILS))
+    await asyncio.sleep(0.02)
+    peer.writers[1].write(crc(b"\x01\x01\x01\xff"))
+    assert await asked == (1, 0, 0, 0, 0, 0, 0, 0)
+    await line.close()
+
+
+@pytest.mark.parametrize("framing", ["tcp", "rtu_over_tcp"])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_a_bug_in_the_owner_leaves_no_caller_waiting(
+    tcp: tuple[RawTcp, int], framing: Literal["tcp", "rtu_over_tcp"]
+) -> None:
+    _, port = tcp
+
+    def broken(direction: str, data: bytes) -> None:
+        raise RuntimeError(direction, data)
+
+    line = Line(TcpSpec("127.0.0.1", port, framing, 115200), trace=broken)
+    await line.open()
+    error = await trouble(line.unit(1, RELAY), PULSE)
+    assert isinstance(error, LinkDown)
+    assert error.sent
+    await until(lambda: not line.up)
+    await line.close()
+
+
+async def test_on_a_tcp_line_a_door_command_of_the_same_moment_goes_first(
+    tcp: tuple[RawTcp, int],
+) -> None:
+    peer, port = tcp
+    peer.say = lambda frame: [(0, tcp_answer(frame))]
+    line = Line(TcpSpec("127.0.0.1", port))
+    await line.open()
+    await line.unit(2).ask(COILS)
+    unit = line.unit(1, load("moxa-e1211"))
+    polls = [unit.ask(COILS), line.unit(2).ask(COILS)]
+    door = unit.ask(Write(5, 0, (0xFF00,)), Priority.ACTUATE)
+    await asyncio.gather(*polls, door)
+    assert [frame[7] for frame in peer.seen] == [1, 5, 1, 1]
+    await line.close()
+
+
+async def test_a_tcp_door_command_held_up_by_a_busy_program_is_late_not_sent(
+    tcp: tuple[RawTcp, int],
+) -> None:
+    peer, port = tcp
+    line = Line(TcpSpec("127.0.0.1", port))
+    await line.open()
+    unit = line.unit(1, load("moxa-e1211"))
+    asked = asyncio.create_task(unit.ask(Write(5, 0, (0xFF00,)), Priority.ACTUATE, 20))
+    asyncio.get_running_loop().call_soon(time.sleep, 0.05)  # after it is queued
+    with pytest.raises(Late):
+        await asked
+    assert peer.seen == []
+    await line.close()

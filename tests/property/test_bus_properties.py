@@ -259,7 +259,7 @@ def test_nothing_goes_to_a_quiet_unit_and_nothing_is_taken_out_of_order(
             turn = queue.take(line, now)
             if turn is not None and turn.priority is not Priority.RELEASE:
                 assert now >= quiet[turn.unit]
-        assert len(queue) <= 12
+        assert len(queue) <= 16
         assert line.unit(unit).probe_interval_us <= pace.PROBE_LAST_US
         if len(queue):
             assert queue.wake_us(line) is not None

@@ -178,5 +178,12 @@ def test_polls_cannot_take_the_places_of_door_commands() -> None:
     made = queue(*((n, POLL, 9) for n in range(4)))
     assert not made.add(Turn(9, POLL, 9, "x"))
     assert made.add(Turn(9, ACTUATE, 9, "x"))
-    assert made.add(Turn(9, RELEASE, 9, "x"))
+    assert made.add(Turn(9, ACTUATE, 9, "x"))
     assert not made.add(Turn(9, ACTUATE, 9, "x"))
+
+
+def test_switching_off_has_places_that_no_door_command_can_take() -> None:
+    made = queue((1, ACTUATE, 9), (2, ACTUATE, 9))
+    assert made.add(Turn(9, RELEASE, 9, "x"))
+    assert made.add(Turn(9, RELEASE, 9, "x"))
+    assert not made.add(Turn(9, RELEASE, 9, "x"))
