@@ -101,6 +101,8 @@ def _collectable(state: State, parcel: Parcel) -> bool:
     compartment = state.compartment(parcel.door)
     if compartment.claimed_at is None or compartment.custody is Custody.HELD:
         return True
+    if compartment.custody in {Custody.DEPOSITING, Custody.DOUBT}:
+        return False
     boot, mono = compartment.claimed_at
     since = mono if boot == state.now.boot else state.started_ms
     return state.mono - since <= state.settings.claimed_ms

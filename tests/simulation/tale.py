@@ -16,6 +16,7 @@ class DoorTale:
     """One compartment as the entries tell it. `*_at` are true milliseconds when first drafted."""
 
     parcel: str | None = None
+    given: str = ""
     doubted: bool = False
     disabled: bool = False
     open: bool = False
@@ -91,6 +92,7 @@ class Tale:
         door.last = row.ref
         match fact:
             case facts.OpenIntended(purpose="deposit") if door.parcel is not None:
+                door.given = door.parcel
                 self._end(door.parcel, row.ref)  # claimed long ago: the next courier looks
             case facts.DoorOpened() | facts.DoorForced():
                 door.open, door.opened_since_deposit, door.closed_empty = True, True, None
@@ -112,6 +114,8 @@ class Tale:
                 door.doubted = False  # its owner looked
             case facts.CompartmentDoubted():
                 door.doubted = True
+                if fact.why == "courier.not_empty" and door.parcel is None and door.given:
+                    door.parcel, self.parcels[door.given].ended = door.given, ""
             case facts.CompartmentChecked():
                 door.doubted = fact.occupied and door.parcel is None
                 if not fact.occupied and door.parcel is not None:
