@@ -128,7 +128,11 @@ class Control:
 
     async def _command(self, request: web.Request) -> web.StreamResponse:
         try:
-            command = decode(await request.read(), self._now())
+            try:
+                body = await request.read()
+            except web.RequestPayloadError as error:  # chunks or a compression that are none
+                raise _malformed(type(error).__name__) from None
+            command = decode(body, self._now())
             return _json(msgspec.to_builtins(await self._ask(command)))
         except GatewayError as error:
             return _json(_refusal(error), status=409)

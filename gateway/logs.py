@@ -7,10 +7,15 @@ secret or a person is replaced, so that a careless call cannot leak. It is a net
 import logging
 import re
 import sys
+import traceback
 from collections.abc import MutableMapping
+from pathlib import Path
 from typing import Any, Final, Literal, TextIO
 
 import structlog
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from typing_extensions import override
 
 REDACTED: Final = "[redacted]"
 SECRET_NAMES: Final = frozenset(
@@ -71,6 +76,28 @@ def configure(form: Literal["text", "json"], level: Levels, stream: TextIO | Non
         logger_factory=structlog.PrintLoggerFactory(stream or sys.stderr),
         cache_logger_on_first_use=False,
     )
+    server = logging.getLogger("aiohttp.server")
+    server.handlers = [one for one in server.handlers if not isinstance(one, _ServerTrouble)]
+    server.addHandler(_ServerTrouble(logging.ERROR))
+
+
+class _ServerTrouble(logging.Handler):
+    """What the HTTP server complains of, without what was sent to it.
+
+    Left alone it prints a traceback with the request's own bytes for every malformed request:
+    whatever somebody typed, and as much as somebody likes.
+    """
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        error = (record.exc_info or (None, None, None))[1]
+        kind = type(error).__name__
+        if isinstance(error, (HttpProcessingError, web.RequestPayloadError, ConnectionError)):
+            get("http").debug("http.malformed", error=kind)
+            return
+        frames = traceback.extract_tb(error.__traceback__) if error is not None else []
+        where = " < ".join(f"{Path(one.filename).name}:{one.lineno}" for one in reversed(frames))
+        get("http").error("http.failed", error=kind, where=where)
 
 
 def get(room: str) -> Any:

@@ -88,7 +88,12 @@ Body = TypeVar("Body", bound=_Body)
 async def _body(request: web.Request, kind: type[Body]) -> Body:
     try:
         return msgspec.json.decode(await request.read() or b"{}", type=kind)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (
+        msgspec.DecodeError,
+        RecursionError,
+        UnicodeDecodeError,
+        web.RequestPayloadError,  # chunks or a compression that are none
+    ) as error:
         raise ActionRefused("bank.body", "correct the JSON", reason=str(error)) from None
 
 

@@ -406,6 +406,8 @@ async def _body(request: web.Request, kind: type[_Body]) -> _Body:
             data = await request.read()
     except TimeoutError:
         raise KioskRefused("kiosk.slow", "Send the whole request at once", status=408) from None
+    except web.RequestPayloadError:  # chunks or a compression that are none
+        raise KioskRefused("kiosk.body", "Send the JSON object of this path") from None
     try:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
