@@ -29,6 +29,7 @@ MODES = Read(3, 0x1000, 8)
 COILS, INPUTS = Read(1, 0, 24), Read(2, 0, 24)
 INPUTS_8 = Read(2, 0, 8)
 DEADLINE_MS = 2000
+WARM_CYCLES = 10
 Row = dict[str, object]
 Found = tuple[float, list[float], int]  # rate, door latencies in ms, commands refused as late
 
@@ -285,6 +286,7 @@ def cpu() -> Iterator[Row]:
         used = await measured(cycle)
         for line in lines:
             await line.close()
+            assert line.counters.answered == line.counters.sent == 2 * (WARM_CYCLES + cycles)
         return used
 
     async def bare(port: int) -> float:
@@ -293,8 +295,8 @@ def cpu() -> Iterator[Row]:
             await client.connect()
 
         async def board(client: AsyncModbusTcpClient) -> None:
-            await client.read_coils(0, count=24, device_id=1)
-            await client.read_discrete_inputs(0, count=24, device_id=1)
+            assert not (await client.read_coils(0, count=24, device_id=1)).isError()
+            assert not (await client.read_discrete_inputs(0, count=24, device_id=1)).isError()
 
         async def cycle() -> None:
             await asyncio.gather(*(board(client) for client in clients))
@@ -305,7 +307,7 @@ def cpu() -> Iterator[Row]:
         return used
 
     async def measured(cycle: Callable[[], Awaitable[None]]) -> float:
-        for _ in range(10):
+        for _ in range(WARM_CYCLES):
             await cycle()
         began = time.process_time()
         for _ in range(cycles):
