@@ -234,6 +234,18 @@ def test_pages_that_lead_in_a_circle_end(folder: Folder, tmp_path: Path) -> None
     assert "store.torn" in done.output
 
 
+def test_a_made_up_index_does_not_fill_the_memory(folder: Folder, tmp_path: Path) -> None:
+    """A pruned entry beyond all others: what is remembered of it took 128 GiB."""
+    path = tmp_path / "site.db"
+    path.write_bytes(folder.whole["site.db"])
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+        beyond = (2 << 40) + (1 << 40) - 1
+        db.execute("INSERT INTO entry VALUES (?, zeroblob(32), NULL)", (beyond,))
+    done = invoke("log", "verify", "--data", str(path))
+    assert done.exit_code == 1
+    assert "WRONG fsck.entry.gap" in done.output
+
+
 def test_a_newer_database_is_refused_politely_and_left_alone(folder: Folder) -> None:
     newer = bytearray(folder.whole["site.db"])
     newer[60:64] = (9).to_bytes(4, "big")
