@@ -246,6 +246,16 @@ def test_a_made_up_index_does_not_fill_the_memory(folder: Folder, tmp_path: Path
     assert "WRONG fsck.entry.gap" in done.output
 
 
+@pytest.mark.parametrize("text", [b"CREATE TABLE about", b"/custody\n6\n"])
+def test_text_that_is_none_is_torn(folder: Folder, text: bytes) -> None:
+    """In the schema Python itself could not decode it; in a row SQLite's driver could not."""
+    whole = folder.whole["site.db"]
+    assert text in whole
+    folder.put("site.db", whole.replace(text, text[:-3] + b"\xf9\x80" + text[-1:]))
+    done = folder.asked(["log", "verify"])
+    assert (done.exit_code, "store.torn" in done.output) == (1, True)
+
+
 def test_a_newer_database_is_refused_politely_and_left_alone(folder: Folder) -> None:
     newer = bytearray(folder.whole["site.db"])
     newer[60:64] = (9).to_bytes(4, "big")
