@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.core import keypad, policy
-from gateway.core.inputs import CourierRemoved, StaffCodeEntered
+from gateway.core.inputs import Button, CourierRemoved, StaffCodeEntered
 from gateway.core.outputs import Pulse
 from sync import facts
 from sync.codes import CodeKey, check_digit_fits, staff_secret, staff_tag
@@ -340,3 +340,42 @@ def test_the_secret_itself_is_kept_nowhere() -> None:
     shown = repr(stage.outputs) + repr(stage.engine.state.sessions)
     for secret in (SECRET, stage.code(), TRACKING):
         assert secret not in shown
+
+
+def test_a_claimed_code_opens_nothing_while_another_parcel_may_be_there() -> None:
+    """Between a courier's look and the record of what is inside (simulation, seed 42360)."""
+    stage = Stage(map=small_map(sensors=False))
+    doors = [stage.deposit(f"AB{number}", "S") for number in range(4)]
+    stage.home()
+    stage.enter(stage.code("AB0"))
+    stage.opens()
+    stage.shut(doors[0], occupied=None)
+    stage.after(60_000 + 900_001)
+    stage.login()
+    stage.scan("NEXT1")
+    stage.press(Button.SIZE, "S")
+    stage.opens()
+    stage.press(Button.YES)
+    stage.shut(doors[0], occupied=None)
+    stage.home()  # the courier does not say whether the parcel is in
+    pulses = len(stage.pulses())
+    stage.enter(stage.code("AB0"))
+    assert stage.box(doors[0]).custody is Custody.DEPOSITING
+    assert stage.screen().why == "code.retired"
+    stage.after(stage.settings.ask_ms)
+    assert stage.box(doors[0]).custody is Custody.DOUBT
+    stage.enter(stage.code("AB0"))
+    assert stage.screen().why == "code.retired"
+    assert len(stage.pulses()) == pulses
+
+
+def test_a_retired_code_of_an_older_key_is_a_code_of_nobody() -> None:
+    stage, door = held()
+    stage.enter(stage.code())
+    stage.opens()
+    stage.shut(door, occupied=False)
+    stage.after(60_000)
+    gone = stage.engine.state.book.retired[0]
+    stage.engine.state.book.retired[0] = replace(gone, key_version=2)
+    stage.enter(stage.code())
+    assert stage.screen().why == "code.unknown"
