@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import aiohttp
 import msgspec
@@ -24,6 +24,8 @@ from gateway.core import inputs
 from gateway.core.inputs import Command, Now
 from gateway.core.outputs import Answer
 from gateway.errors import GatewayError
+
+T = TypeVar("T")
 
 SOCKET: Final = "control.sock"
 BODY_BYTES_MAX: Final = 1024 * 1024
@@ -195,7 +197,7 @@ def _reachable(path: Path) -> Iterator[str]:
 async def send(path: Path, command: Command) -> Answer:
     """Ask the gateway that listens at `path`. Raises NotRunning, GatewayError with its code."""
     body = await _request(path, "POST", "/v1/command", msgspec.json.encode(encode(command)))
-    return msgspec.convert(body, Answer)
+    return _as(body, Answer)
 
 
 async def status(path: Path) -> dict[str, Any]:
@@ -216,14 +218,35 @@ async def _request(path: Path, method: str, url: str, body: bytes | None) -> dic
             except (aiohttp.ClientConnectorError, ConnectionError) as error:
                 raise _not_running(path) from error
             except (TimeoutError, aiohttp.ClientError, msgspec.MsgspecError) as error:
-                raise GatewayError(
-                    "control.unanswered",
-                    "Look at the gateway's log; the command may still be done",
-                    cause=type(error).__name__,
-                ) from error
+                raise _unanswered(error) from error
     if refused:
-        raise GatewayError(str(told["code"]), str(told["remedy"]), **told["evidence"])
+        no = _as(told, _No)
+        raise GatewayError(no.code, no.remedy, **no.evidence)
     return told
+
+
+class _No(msgspec.Struct):
+    """A refusal as the gateway writes it."""
+
+    code: str
+    remedy: str
+    evidence: dict[str, Any]
+
+
+def _as(told: dict[str, Any], kind: type[T]) -> T:
+    """Read an answer; what listens there need not be a gateway."""
+    try:
+        return msgspec.convert(told, kind)
+    except msgspec.ValidationError as error:
+        raise _unanswered(error) from error
+
+
+def _unanswered(error: Exception) -> GatewayError:
+    return GatewayError(
+        "control.unanswered",
+        "Look at the gateway's log; the command may still be done",
+        cause=type(error).__name__,
+    )
 
 
 @contextmanager

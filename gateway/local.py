@@ -21,14 +21,20 @@ from sync.store import Store
 NEEDS_BOARDS = (SupportOpens, SupportChecked)
 
 REMEDIES = {
+    "command.malformed": "Shorten the text, and write it without control characters",
+    "map.malformed": "Correct the map: an item of it fits no entry",
     "map.in_use": "Empty this compartment first, or keep it in the map",
     "map.size": "A site has 1 to 3,084 compartments",
+    "courier.tenant": "A tenant is 1 to 32 of a-z, 0-9 and the dash",
     "courier.unknown": "Take a reference from `courier list`",
     "courier.secret_taken": "Run the command again: it makes another secret",
     "door.unknown": "Take a number from the map",
     "door.busy": "Wait until this door is closed and its business done",
     "door.silent": "Bring its board back first: `doctor` and the log say what is wrong",
     "door.resting": "Wait until the coil has cooled down",
+    "door.no_opening": "Have somebody pull the door while you try again, or use the mechanical key",
+    "door.late": "Try again: the lock, its power rail or the disk was busy for too long",
+    "door.forced": "Look at this door: it opened before the lock was told to",
     "support.rate": "Wait a minute: more doors at once need somebody on site",
     "check.contradicted": "Look again: the sensor says otherwise",
     "annex.live": "A parcel that is here keeps its name until it is gone",
