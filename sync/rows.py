@@ -1,12 +1,12 @@
 """What the database holds, as values: records, heads, rows and their keys. No SQL here."""
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final, NamedTuple
 
 import msgspec
 
 from sync.entry import Lane, LaneRef
-from sync.merkle import node_hash
 
 INDEX_BITS: Final = 40
 LEVEL_STEP: Final = 8
@@ -68,5 +68,7 @@ def place_of(number: int) -> tuple[int, int]:
 def fold_level(hashes: list[bytes]) -> bytes:
     """Return the root over 2^k hashes of one level."""
     while len(hashes) > 1:
-        hashes = list(map(node_hash, hashes[::2], hashes[1::2]))
+        # `merkle.node_hash` written out: a call a node is a tenth of the time of `log verify`.
+        pairs = zip(hashes[::2], hashes[1::2], strict=True)
+        hashes = [sha256(b"\x01" + left + right).digest() for left, right in pairs]
     return hashes[0]
