@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import signal
+import stat
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,8 @@ _FILE_MAX = 4_000_000
 _EXAMPLE = Path(__file__).parent / "static" / "example-bank.toml"
 
 
-@click.group()
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="parcel-locker-gateway", prog_name="locker-bank")
 def main() -> None:
     """Simulate locker boards, doors and locks on real serial and TCP lines."""
 
@@ -72,6 +75,8 @@ def _wiring(options: dict[str, Any]) -> Wiring:
         raise click.UsageError("give --profile or --bank, one of them")
     if options["serial_pty"] is not None and options["tcp"] is not None:
         raise click.UsageError("give --serial-pty or --tcp, not both")
+    if options["serial_pty"] is not None and options["framing"] == "tcp":
+        raise click.UsageError("--framing tcp needs --tcp: a serial line carries RTU frames")
     if options["profile"] is not None:
         wiring = plain(options["profile"], options["units"] or (1,))
     else:
@@ -82,10 +87,15 @@ def _wiring(options: dict[str, Any]) -> Wiring:
 
 
 def _read(path: Path) -> str:
-    if path.stat().st_size > _FILE_MAX:
+    # Not blocking: a FIFO without a writer would be waited for.
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise WiringRefused("bank.file", "name a plain file", file=path.name)
+        data = file.read(_FILE_MAX + 1)  # a bound of its own: some files have no size
+    if len(data) > _FILE_MAX:
         raise WiringRefused("bank.size", "a bank file is smaller than this", file=path.name)
     try:
-        return path.read_text("utf-8")
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise WiringRefused("bank.syntax", "write it in UTF-8", reason=str(error)) from None
 

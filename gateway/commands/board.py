@@ -53,7 +53,11 @@ def _target_options(function: FC) -> FC:
                 type=click.Choice(["rtu", "tcp"]),
                 help="With --tcp: RTU frames inside TCP, or Modbus TCP. Default: the profile's.",
             ),
-            click.option("--baud", type=click.IntRange(1200, 256000), help="With --serial."),
+            click.option(
+                "--baud",
+                type=click.IntRange(1200, 256000),
+                help="Of the serial line; with --framing rtu, of the line behind TCP.",
+            ),
             click.option(
                 "--unit", required=True, type=click.IntRange(1, 255), help="Unit number, 1 to 255."
             ),
@@ -66,7 +70,12 @@ def _target_options(function: FC) -> FC:
 @command.command()
 @_target_options
 @click.option("--channel", required=True, type=click.IntRange(min=0), help="Output, from 0.")
-@click.option("--ms", required=True, type=click.IntRange(min=1), help="Pulse length; capped.")
+@click.option(
+    "--ms",
+    required=True,
+    type=click.IntRange(min=1),
+    help="Pulse length; over the board's cap is refused.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def pulse(channel: int, ms: int, *, as_json: bool, **target: Any) -> None:
     """Pulse one lock coil once, and see it off again.
@@ -75,6 +84,7 @@ def pulse(channel: int, ms: int, *, as_json: bool, **target: Any) -> None:
     """
 
     async def work(board: Board) -> dict[str, object]:
+        await board.look()  # nobody there: say so, not that a write may have been done
         await board.start()
         deadline = asyncio.get_running_loop().time() + DEADLINE_MS / 1000
         done = await board.pulse(channel, ms, deadline=deadline)
@@ -94,6 +104,8 @@ def pulse(channel: int, ms: int, *, as_json: bool, **target: Any) -> None:
         on_seen = cast("bool | None", said["on_seen"])
         off = "off again" if said["off_seen"] else "not seen off: look at the board"
         click.echo(f"channel {channel}: {said['on_ms']} ms, {seen[on_seen]}, {off}")
+    if not said["off_seen"]:
+        raise click.exceptions.Exit(1)
 
 
 @command.command()

@@ -93,6 +93,25 @@ def test_what_a_lock_cannot_take_is_refused(bus: str, channel: str, ms: str, tex
     assert text in result.stderr
 
 
+def test_a_pulse_to_nobody_names_the_wires_and_no_door(bus: str) -> None:
+    result = run("pulse", *serial(bus, 9), "--channel", "0", "--ms", "300")
+    assert result.exit_code == 1
+    assert "bus.timed_out" in result.stderr
+
+
+async def test_a_coil_not_seen_off_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def unseen(*_: object) -> bool:
+        return False  # what `_see_off` says of a board that fell silent in the pulse
+
+    monkeypatch.setattr("adapters.board.Board._see_off", unseen)
+    async with TcpServer([make_board("waveshare-rtu-relay-8", 1)], framing="rtu") as server:
+        tcp = ["--profile", "waveshare-rtu-relay-8", "--tcp", f"127.0.0.1:{server.port}"]
+        pulse = ["pulse", *tcp, "--unit", "1", "--channel", "0", "--ms", "100"]
+        result = await asyncio.to_thread(run, *pulse)
+    assert result.exit_code == 1
+    assert "look at the board" in result.output
+
+
 @pytest.mark.parametrize("address", ["nowhere", ":502", "h:0", "h:70000", "h:x"])
 def test_a_tcp_address_is_host_and_port(address: str) -> None:
     result = run("read", "--profile", "moxa-e1210", "--tcp", address, "--unit", "1")

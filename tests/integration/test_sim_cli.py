@@ -1,12 +1,14 @@
 """Pins `locker-bank` as a program: what it prints, how it stops, what it refuses."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -95,6 +97,19 @@ def test_command_line_that_cannot_be_meant_is_refused(tmp_path: Path) -> None:
     assert "bank.syntax" in refused("--bank", str(file))
     file.write_text("#" * 4_000_001)
     assert "bank.size" in refused("--bank", str(file))
+    assert "--framing tcp needs --tcp" in refused(*moxa, "--serial-pty", "x", "--framing", "tcp")
+
+
+def test_bank_file_is_a_plain_file(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    for endless in ("/dev/zero", str(fifo)):
+        assert "bank.file" in refused("--bank", endless)
+
+
+def test_version_is_the_packages() -> None:
+    result = CliRunner().invoke(main, ["--version"])
+    assert result.output == f"locker-bank, version {version('parcel-locker-gateway')}\n"
 
 
 def test_taken_place_is_refused(tmp_path: Path) -> None:
