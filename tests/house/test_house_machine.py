@@ -94,6 +94,21 @@ def test_the_service_sees_serial_lines_and_no_other_device() -> None:
     assert settings()["CapabilityBoundingSet"] == [""]
 
 
+def test_the_service_may_ask_whether_its_clock_is_right_but_not_set_it() -> None:
+    # adjtimex(2) refused reads as "nobody disciplines this clock": every time would be a guess.
+    found = settings()
+    assert "ProtectClock" not in found, "it refuses adjtimex, whatever SystemCallFilter= allows"
+    assert found["SystemCallFilter"][-1].split() == ["adjtimex", "clock_adjtime"]
+    assert found["CapabilityBoundingSet"] == [""]
+
+
+def test_the_service_can_read_its_configuration() -> None:
+    # systemd leaves the configuration folder root's; the service's user is another one.
+    assert settings()["ConfigurationDirectoryMode"] == ["0755"]
+    told = (ROOT / "deploy/README.md").read_text()
+    assert "install -D -m 0644 gateway.example.toml /etc/locker-gateway/gateway.toml" in told
+
+
 def test_device_rules_are_well_formed() -> None:
     labels = {value for rule in rules() for key, _, value in rule if key == "LABEL"}
     for rule in rules():
