@@ -118,7 +118,9 @@ class Stage:
         """Take the folder, if it is empty or a demo's, and nobody else works there."""
         if self.data.is_dir() and any(self.data.iterdir()) and not self.folder.is_dir():
             raise DemoFailed("demo.foreign_data", "Give an empty folder", data=self.data)
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Each by itself: `parents` would leave the data folder open to others, and doctor objects.
+        self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder.mkdir(mode=0o700, exist_ok=True)
         self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

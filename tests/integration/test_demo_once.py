@@ -53,6 +53,7 @@ def test_a_day_is_played_counted_and_gone_on_with(tmp_path: Path) -> None:
     data = tmp_path / "site"
     day = demo("--once", "--json", "--data", data)
     assert day.returncode == 0, day.stderr
+    assert data.stat().st_mode & 0o777 == 0o700  # as doctor wants it
     [told] = day.stdout.splitlines()
     first = json.loads(told)
     entries = on_record(data)

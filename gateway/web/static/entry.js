@@ -7,6 +7,7 @@ import { keyboardRows, ui } from "./texts.js";
 
 const SCANNER_GAP_MS = 60; // people do not type like this
 const SCANNER_KEYS_MIN = 4;
+const SCAN_PAUSE_MS = 1000; // a scanner may stall within a label; whoever changes to it needs longer
 const SAY_AFTER_MS = 900;
 
 // kind: "code" (digits), "staff-code" (digits, shown as dots), "parcel" (letters and digits)
@@ -150,8 +151,9 @@ function pad(key, act) {
 
 // The keyboard of the machine and its scanner. `current()` is the entry on screen, or null.
 export function listen({ current, onEscape }) {
-  let last = -SCANNER_GAP_MS;
-  let burst = "";
+  let last = -SCAN_PAUSE_MS;
+  let burst = ""; // keys without a scanner's gap between them
+  let run = ""; // keys without a pause between them: a scan that stalled is still one scan
   const isScan = (event) =>
     burst.length >= SCANNER_KEYS_MIN && event.timeStamp - last < SCANNER_GAP_MS;
 
@@ -159,18 +161,20 @@ export function listen({ current, onEscape }) {
     const entry = current();
     if (isScan(event)) {
       event.preventDefault(); // what a scanner types never presses a button
-      entry?.take(burst);
+      entry?.take(run);
     } else if (event.key === "Enter" && document.activeElement?.tagName !== "BUTTON") {
       event.preventDefault();
       if (!event.repeat) {
         entry?.submit();
       }
     }
-    burst = "";
+    burst = run = "";
   }
 
   function onSign(event) {
-    burst = event.timeStamp - last < SCANNER_GAP_MS ? burst + event.key : event.key;
+    const gap = event.timeStamp - last;
+    burst = gap < SCANNER_GAP_MS ? burst + event.key : event.key;
+    run = gap < SCAN_PAUSE_MS ? run + event.key : event.key;
     last = event.timeStamp;
     const entry = current();
     const pressing = event.key === " " && document.activeElement?.tagName === "BUTTON";
@@ -185,6 +189,9 @@ export function listen({ current, onEscape }) {
       return;
     }
     const entry = current();
+    if (event.key === "Escape" || event.key === "Backspace") {
+      burst = run = ""; // no scanner sends these, and what is erased must not come back
+    }
     if (event.key === "Enter" || event.key === "Tab") {
       onEnter(event);
     } else if (event.key === "Escape") {
