@@ -10,7 +10,7 @@ _REMEDIES: dict[Reason, str] = {
     "io": "Check the disk and its cable, then restart the gateway; it replays what is durable.",
     "newer": "Install the version that wrote this database, or a later one; nothing was changed.",
     "foreign": "This file is not a gateway's log: point to the right one; nothing was changed.",
-    "torn": "Keep the file as it is, run `log verify`, and restore from the hub or a backup.",
+    "torn": "Keep the file as it is, to be examined, and restore from a backup.",
     "busy": "More facts arrive than the disk takes: wait, and try again.",
 }
 

@@ -6,20 +6,49 @@ from typing import Final
 FINDINGS_MAX: Final = 100
 """More would say nothing more, and a log of noise must not fill the memory."""
 
+MEANING: Final = {
+    "fsck.entry.malformed": "not the one way to write an entry",
+    "fsck.entry.leaf": "its bytes do not have the hash kept for them: changed afterwards",
+    "fsck.entry.gap": "the entry expected before it is missing",
+    "fsck.entry.beyond": "stands behind the end that was signed",
+    "fsck.entry.reference": "names an entry that is not there, or not yet",
+    "fsck.entry.pruned": "its bytes are gone, and nothing allowed that",
+    "fsck.annex.hash": "its annex is not the one that was signed: changed afterwards",
+    "fsck.annex.missing": "its annex is gone, and no entry erased it",
+    "fsck.annex.stray": "an annex that no entry has",
+    "fsck.annex.mark": "the mark of who erased the annex is wrong",
+    "fsck.annex.kept": "its annex was erased by an entry, and is still here",
+    "fsck.node": "a kept hash of the tree is wrong",
+    "fsck.checkpoint.note": "the signature or the text of a checkpoint is wrong",
+    "fsck.checkpoint.root": "the entries do not have the root that was signed",
+    "fsck.checkpoint.size": "not as many entries as were signed",
+    "fsck.checkpoint.vkey": "the kept public key is not this log's",
+    "fsck.held.note": "the checkpoint kept elsewhere cannot be read, or is not signed by this log",
+    "fsck.held.unknown": "the checkpoint kept elsewhere is of a log that is not here",
+    "fsck.held.rolled_back": "the log is shorter than the checkpoint kept elsewhere",
+    "fsck.held.forked": "the log does not contain the checkpoint kept elsewhere",
+    "fsck.log.unknown": "entries of a log that the database does not list",
+    "fsck.key": "the key store has another key",
+}
+"""What each code says in words."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that is wrong: stable `code`, the log's origin, the entry, and what was seen.
 
-    Codes: `fsck.entry.` malformed, leaf, gap, beyond, reference, pruned; `fsck.annex.` hash,
-    missing, stray, mark, kept; `fsck.node`; `fsck.checkpoint.` note, root, size, vkey;
-    `fsck.held.` note, unknown, rolled_back, forked; `fsck.log.unknown`.
+    The codes are those of `MEANING`.
     """
 
     code: str
     origin: str
     index: int | None = None
     evidence: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def meaning(self) -> str:
+        """What is wrong, in words."""
+        return MEANING[self.code]
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,7 +150,7 @@ def _key_findings(data: Path, heads: Iterator[Head] | Any) -> list[Finding]:
     except (TheirsInvalid, KeyStoreBroken):
         return []
     return [
-        Finding("fsck.key", head.origin, None, {"what": "the key store has another key"})
+        Finding("fsck.key", head.origin)
         for head in heads
         if head.own and head.log.epoch == who.epoch and head.vkey != who.key(head.log.lane).vkey
     ]
@@ -173,7 +173,9 @@ def _tell(report: Report, key: list[Finding], *, as_json: bool) -> None:
                 for log in report.logs
             ],
             "findings": [
-                {"code": one.code, "origin": one.origin, "index": one.index} | one.evidence
+                {"code": one.code, "origin": one.origin, "index": one.index}
+                | {"meaning": one.meaning}
+                | one.evidence
                 for one in findings
             ],
             "more": report.more,
@@ -185,7 +187,8 @@ def _tell(report: Report, key: list[Finding], *, as_json: bool) -> None:
     for one in findings:
         where = "" if one.index is None else f" entry {one.index}"
         seen = ", ".join(f"{name}={value}" for name, value in one.evidence.items())
-        click.echo(f"WRONG {one.code} {one.origin}{where} ({seen})")
+        seen = f" ({seen})" if seen else ""
+        click.echo(f"WRONG {one.code} {one.origin}{where}: {one.meaning}{seen}")
     if report.more:
         click.echo("WRONG and more of the same")
     click.echo(f"{'NOT verified' if findings else 'verified'}")

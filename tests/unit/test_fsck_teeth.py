@@ -1,6 +1,7 @@
 """Pins what verifying finds: each class of byte changed, by its code and the entry's index."""
 
 import asyncio
+import re
 import shutil
 import sqlite3
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from sync import canonical
 from sync.commit import LogState, plan
 from sync.entry import Lane, compose
 from sync.errors import OursBroken
-from sync.findings import FINDINGS_MAX
+from sync.findings import FINDINGS_MAX, MEANING
 from sync.fsck import verify
 from sync.merkle import FullTree, Tree, leaf_hash
 from sync.moment import Moment
@@ -405,3 +406,11 @@ def test_a_plan_with_a_gap_is_a_bug() -> None:
     state = LogState(2, IDENTITY.log(Lane.CUSTODY), key, Tree(), "")
     with pytest.raises(OursBroken, match=r"store\.index_gap"):
         plan({Lane.CUSTODY: state}, [rec(1)])
+
+
+def test_each_finding_has_its_words_and_no_words_are_left_over() -> None:
+    sync = Path(__file__).resolve().parents[2] / "sync"
+    text = "".join((sync / name).read_text() for name in ("fsck.py", "roots.py"))
+    named = set(re.findall(r'_?add\(\s*"([a-z._]+)"', text))
+    named |= set(re.findall(r'"(held\.[a-z_]+|checkpoint\.[a-z]+|entry\.[a-z]+)"', text))
+    assert {f"fsck.{code}" for code in named} | {"fsck.key"} == set(MEANING)

@@ -53,9 +53,8 @@ def test_verify_names_the_wrong_entry_and_exits_1(data: Path) -> None:
     connection.close()
     done = run("verify", "--data", data)
     assert done.exit_code == 1
-    assert "WRONG fsck.entry.leaf lockers.example/site/0042/e1-9f2c01ab/custody entry 4" in (
-        done.output
-    )
+    wrong = "WRONG fsck.entry.leaf lockers.example/site/0042/e1-9f2c01ab/custody entry 4: its bytes"
+    assert wrong in done.output
     told = json.loads(run("verify", "--data", data, "--json").output)
     assert (told["ok"], told["findings"][0]["index"]) == (False, 4)
 
