@@ -112,3 +112,22 @@ def test_links_between_our_documents_lead_somewhere() -> None:
         if "://" not in target and not (path.parent / target).exists()
     ]
     assert dead == []
+
+
+def test_the_map_of_invariants_names_tests_and_checkers_that_exist() -> None:
+    text = (ROOT / "tests/README.md").read_text()
+    rows = re.findall(r"^\| (\d+) [^|]+\|([^|]*)\|([^|]*)\|$", text, re.MULTILINE)
+    assert [int(number) for number, *_ in rows] == list(range(1, 19))
+    checks = "".join(path.read_text() for path in (ROOT / "tests/simulation").glob("checks_*.py"))
+    written = {
+        (name, int(number))
+        for name, number in re.findall(
+            r"^class (\w+)\(Checker\):.*?^    invariant = (\d+)$", checks, re.MULTILINE | re.DOTALL
+        )
+    }
+    told = {
+        (name, int(number)) for number, named, _ in rows for name in re.findall(r"`(\w+)`", named)
+    }
+    assert told == {pair for pair in written if pair[1] > 0}
+    paths = [path for *_, also in rows for path in re.findall(r"`([\w/]+\.py)`", also)]
+    assert [path for path in paths if not (ROOT / "tests" / path).is_file()] == []
