@@ -56,6 +56,9 @@ doors.JUDGES.update(
 ENDINGS = {"full": "log.full"}
 """Why the log failed, in the words of the screens; anything else is `log.failed`."""
 
+EVIDENCE = (DoorSeen, OccupancySeen, BoardSilent, BoardBack, PulseDone)
+"""What the boards tell is heard before a timer of the same moment judges without it."""
+
 
 class Engine:
     """The decisions of one site. `book` is what is on record; the rest of `state` is volatile."""
@@ -84,10 +87,17 @@ class Engine:
             return self._stop(happened)
         if isinstance(happened, TimePassed):
             state.woken()  # too early perhaps: then the same moment is asked for again
-        for key in state.due():
-            self._timer(key)
-        self._dispatch(happened)
+        if isinstance(happened, EVIDENCE):
+            self._dispatch(happened)
+            self._run_timers()
+        else:
+            self._run_timers()
+            self._dispatch(happened)
         return self._end_turn()
+
+    def _run_timers(self) -> None:
+        for key in self.state.due():
+            self._timer(key)
 
     def _end_turn(self) -> list[Output]:
         """Hand over what was written, then whatever is durable; late pulses become facts."""

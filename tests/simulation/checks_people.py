@@ -22,10 +22,12 @@ class OpensOnlyItsOwn(Checker):
     @override
     def start(self) -> None:
         self.typed: dict[str, str] = {}
+        self.written = 0
+        self.before: dict[str, int] = {}
 
     @override
     def booted(self) -> None:
-        self.typed = {}
+        self.typed, self.written, self.before = {}, 0, {}
 
     @override
     def given(self, given: Input) -> None:
@@ -33,14 +35,21 @@ class OpensOnlyItsOwn(Checker):
             entered = codes.normalise_typed(given.digits)
             if entered is not None and self._known(entered):
                 self.typed[given.kiosk] = entered
+                self.before[given.kiosk] = self.written
 
     def _known(self, entered: str) -> bool:
         return any(entered in codes_of(self, parcel) for parcel in self.watch.tale.parcels.values())
 
     @override
     def put_out(self, output: outputs.Output) -> None:
+        if isinstance(output, outputs.Persist):
+            self.written = output.upto
         if isinstance(output, outputs.Show) and output.screen.name == "welcome":
-            self.typed.pop(output.kiosk, None)
+            given = self.watch.now_handling
+            typed_in = self.before.get(output.kiosk, 0) + 1
+            late = isinstance(given, inputs.Persisted) and given.upto <= typed_in
+            if not late:  # a screen from before the code was typed, kept back by a stuck disk
+                self.typed.pop(output.kiosk, None)
 
     @override
     def drafted(self, row: Stored) -> None:
@@ -101,7 +110,9 @@ class CodeStaysGood(Checker):
         if not isinstance(given, inputs.CodeEntered) or not self.site.up:
             return
         entered = codes.normalise_typed(given.digits)
-        live = [parcel for parcel in self.watch.kept.parcels.values() if not parcel.ended]
+        # Durable and not ended, by an entry that the disk still keeps back either.
+        ended = {ref for ref, parcel in self.watch.tale.parcels.items() if parcel.ended}
+        live = [p for p in self.watch.kept.parcels.values() if not p.ended and p.ref not in ended]
         mine = [parcel for parcel in live if entered in codes_of(self, parcel)[:2]]
         if not mine or any(self._claimed(parcel) for parcel in mine):
             return

@@ -176,3 +176,19 @@ def test_a_deposit_that_its_recipient_had_open_is_not_the_couriers_to_take_back(
     stage.press(Button.NEXT)
     stage.press(Button.MINE)
     assert stage.screen().doors == ()
+
+
+def test_what_a_board_tells_is_heard_before_a_timer_of_the_same_moment_judges() -> None:
+    """Seeds 29324, 24248: the window ended in the turn that told that the switch is silent."""
+    stage = Stage()
+    stage.deposit()
+    stage.home()
+    stage.facts.clear()
+    stage.enter(stage.code())
+    stage.after(400)
+    stage.pulse_done()
+    stage.mono += stage.settings.window_ms
+    stage.send(BoardSilent(now=stage.now, board="doors", doors=tuple(stage.map.doors)))
+    assert stage.recorded(facts.OpenEnded)[-1].outcome == "doubt"
+    assert len(stage.recorded(facts.OpenIntended)) == 1
+    assert stage.screen().why == "door.silent"
