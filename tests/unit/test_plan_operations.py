@@ -163,3 +163,10 @@ def test_lengths_of_requests_and_answers() -> None:
     for request, (asks, answers) in lengths.items():
         assert request_pdu_bytes(request) == asks
         assert answer_pdu_bytes(request) == answers
+
+
+@pytest.mark.parametrize("name", names())
+def test_no_profile_forbids_what_its_own_actions_write(name: str) -> None:
+    profile = load(name)
+    writes = frozenset(plan._writes(profile))
+    assert writes == plan.allowed_writes(profile)
