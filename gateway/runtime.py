@@ -68,6 +68,9 @@ class SignedStore(StorePort, Protocol):
         """The ballast is gone."""
         ...
 
+    def regain_space(self) -> None:
+        """Take the ballast again where there is room; blocks."""
+
     def checkpoint(self, lane: Lane) -> str:
         """Return the latest durable signed checkpoint of a lane."""
         ...
@@ -287,6 +290,8 @@ class Life:
 
     def _watch_machine(self) -> None:
         self._anchor()
+        if self.store.low_space:
+            self._start(asyncio.to_thread(self.store.regain_space))
         self.trouble("disk.low", standing=self.store.low_space)
 
     def _sample_health(self) -> None:

@@ -159,6 +159,11 @@ class Store:
         """The ballast is gone: write how things ended, begin nothing new."""
         return self._low_space
 
+    def regain_space(self) -> None:
+        """Take the ballast again where there is room by now. Blocks: for a thread of its own."""
+        if self._low_space:
+            self._low_space = not self._ballast.fill()
+
     @property
     def erasure_pending(self) -> bool:
         """A reader kept an erased annex in the WAL; the next commit or `tidy` tries again."""

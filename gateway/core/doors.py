@@ -30,6 +30,8 @@ def refusal(state: State, door: int) -> tuple[str, int]:
     in_use = known is not None and known.phase not in {Phase.GRACE, Phase.LATE}
     if in_use or state.look(door).open:
         return "door.busy", 0
+    if state.book.standing("disk.low", None):
+        return "log.full", 0  # the last of the disk is for how things end: begin nothing
     if not state.reachable(door):
         return "door.silent", 0
     rest = state.resting.get(door, 0) - state.mono

@@ -5,7 +5,7 @@ came next, is not disturbed by a door that somebody else left open.
 """
 
 from gateway.core.screen import Screen
-from gateway.core.state import Opening, State
+from gateway.core.state import Opening, Phase, State
 
 ROOM = {"collect": "collect", "deposit": "deliver", "take_back": "deliver"}
 PULL_AT = 3
@@ -23,6 +23,8 @@ def tell(state: State, opening: Opening, name: str, *, first: bool = False, **mo
         return
     settings = state.settings
     ends = settings.screen_ms if room == "collect" else settings.courier_ms
+    if opening.phase is Phase.OPEN:
+        ends += settings.ajar_ms  # the screen of an open door outlasts the reminder to close it
     more.setdefault("ends_ms", ends)
     state.show(session.kiosk, Screen(f"{room}.{name}", door=opening.door, **more))  # type: ignore[arg-type]  # Screen's own fields
 

@@ -106,8 +106,13 @@ async def test_on_a_real_full_disk_the_ballast_buys_the_last_entries(small_disk:
     # Full still: it opens for reading what is there, takes no ballast, and says so.
     async with await Store.open(path, IDENTITY, ballast_bytes=512 * 1024) as store:
         assert store.sizes[Lane.CUSTODY] == done
-        assert store.low_space
-    filler.unlink()
+        spaces = [store.low_space]
+        store.regain_space()
+        spaces.append(store.low_space)
+        filler.unlink()
+        store.regain_space()
+        spaces.append(store.low_space)
+        assert spaces == [True, True, False]
     async with await Store.open(path, IDENTITY, ballast_bytes=512 * 1024) as store:
         assert not store.low_space
         await store.append([record(done)])

@@ -339,3 +339,13 @@ def test_nothing_names_the_parcel_in_an_entry() -> None:
         if isinstance(persist, Persist):
             for draft in persist.drafts:
                 assert TRACKING.encode() not in draft.entry
+
+
+def test_who_left_the_door_open_still_sees_the_reminder() -> None:
+    stage, _ = held()
+    stage.enter(stage.code())
+    stage.opens()
+    stage.after(stage.settings.ajar_ms)
+    assert stage.screen().name == "collect.ajar"
+    stage.after(stage.settings.ajar_ms + stage.settings.screen_ms)
+    assert stage.screen().name == "welcome"

@@ -14,6 +14,7 @@ from gateway.core.inputs import (
     ServiceSet,
     SupportChecked,
     SupportOpens,
+    Trouble,
 )
 from gateway.core.outputs import Answer, Erase, Persist, Pulse
 from sync import facts
@@ -370,3 +371,15 @@ def test_the_annex_of_an_unfinished_deposit_stays() -> None:
     stage.see_all(occupied=(1,))
     stage.after(1_000)
     assert stage.box(1).custody is Custody.HELD
+
+
+def test_with_the_last_of_the_disk_nothing_new_is_begun() -> None:
+    stage, door = held()
+    stage.send(Trouble(now=stage.now, alarm="disk.low"))
+    stage.enter(stage.code())
+    assert stage.screen().why == "log.full"
+    assert ask(stage, SupportOpens, door=door, reason="r", case="c").code == "log.full"
+    assert not stage.pulses()
+    stage.send(Trouble(now=stage.now, alarm="disk.low", standing=False))
+    stage.enter(stage.code())
+    assert stage.last(Pulse).door == door
