@@ -14,6 +14,7 @@ from sync.reader import LogFile
 
 _LOOK_S: Final = 0.04
 _WITHIN_S: Final = 30.0
+PULSE_MS_MAX: Final = 1_000
 _MAY_HAVE_OPENED: Final = frozenset({"opened", "late", "doubt"})
 
 
@@ -140,11 +141,21 @@ def counts(entries: list[Seen], total: int) -> Counts:
 
 
 def opened_by_pulse(doors: Iterable[Mapping[str, Any]]) -> dict[int, int]:
-    """Return how often each door really sprang open at a pulse, from the bank's state."""
-    return {
-        door["number"]: sum(opening["cause"] == "pulse" for opening in door["openings"])
-        for door in doors
-    }
+    """Return how often each door really sprang open at a pulse, from the bank's state.
+
+    A door slammed while its coil is still on springs back: that is the same opening. Two pulses of
+    one coil are further apart than any pulse is long.
+    """
+    return {door["number"]: _apart(door["openings"]) for door in doors}
+
+
+def _apart(openings: Iterable[Mapping[str, Any]]) -> int:
+    count, last = 0, -PULSE_MS_MAX
+    for opening in openings:
+        if opening["cause"] == "pulse":
+            count += opening["at_ms"] - last >= PULSE_MS_MAX
+            last = opening["at_ms"]
+    return count
 
 
 def unlogged(entries: list[Seen], doors: Iterable[Mapping[str, Any]]) -> int:

@@ -170,9 +170,11 @@ def test_an_opening_or_a_pulse_that_no_intent_accounts_for_is_counted() -> None:
         seen("open.intended", 1, "a"), seen("open.ended", 1, of="a", outcome="opened"),
         seen("open.intended", 2, "b"), seen("open.ended", 2, of="b", outcome="failed"),
     ]  # fmt: skip
-    pulse = {"cause": "pulse"}
+    pulse, later = {"cause": "pulse", "at_ms": 50}, {"cause": "pulse", "at_ms": 4_000}
+    slammed = {"cause": "pulse", "at_ms": 350}  # while the coil is on: the same opening
+    forced = {"cause": "forced", "at_ms": 2_000}
     doors = [
-        {"number": 1, "pulses": 2, "openings": [pulse, {"cause": "forced"}, pulse]},
+        {"number": 1, "pulses": 2, "openings": [pulse, slammed, forced, later]},
         {"number": 2, "pulses": 1, "openings": [pulse]},
         {"number": 3, "pulses": 1, "openings": []},
     ]
