@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -28,6 +29,7 @@ from tests.property.mutations import spoilt
 
 LIMIT_S = 20.0
 PEERS_AT_ONCE = 8
+TO_ASCII = bytes(byte if byte < 0x80 else 0x3F for byte in range(256))
 NO_REQUEST = (HttpProcessingError, web.RequestPayloadError, ConnectionError)
 
 
@@ -135,7 +137,13 @@ def answered(answer: bytes) -> None:
 def crowd(examples: list[bytes]) -> st.SearchStrategy[list[bytes]]:
     one = spoilt(examples, TOKENS) | st.binary(max_size=300) | st.sampled_from(examples)
     two = st.builds(bytes.__add__, one, one)
-    return st.lists(one | two, min_size=1, max_size=PEERS_AT_ONCE)
+    sent = st.lists(one | two, min_size=1, max_size=PEERS_AT_ONCE)
+    return sent.map(lambda requests: [ascii_expect(data) for data in requests])
+
+
+def ascii_expect(data: bytes) -> bytes:
+    """Spare aiohttp one header: it answers an Expect that is no text with 500, before any of us."""
+    return re.sub(rb"(?im)^expect:[^\r\n]*", lambda found: found[0].translate(TO_ASCII), data)
 
 
 @asynccontextmanager
