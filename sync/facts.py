@@ -12,26 +12,23 @@ from typing import Literal, Union, get_args
 
 import msgspec
 
-from sync.entry import Entry, Lane
+from sync.entry import Entry, Lane, Writer
 from sync.errors import TheirsInvalid
-
-Scalar = str | int | bool
-Size = Literal["S", "M", "L", "XL"]
-Purpose = Literal["collect", "deposit", "take_back", "support"]
-Outcome = Literal["opened", "failed", "doubt", "late"]
-Basis = Literal["sensor", "person", "recovered"]
-"""What a custody fact rests on: the sensor, a person's word, or the sensor after a restart."""
-
-SIZES: tuple[Size, ...] = get_args(Size)
-"""Compartment sizes, small to large."""
-
-
-class Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind"):
-    """What every fact may carry: the object it is about, and the compartment."""
-
-    of: str | None = None
-    door: int | None = None
-
+from sync.fact import *  # noqa: F403  # one vocabulary, in three files that read in a sitting
+from sync.fact import Basis, Fact, Outcome, Purpose, Scalar, Size
+from sync.promises import *  # noqa: F403
+from sync.promises import (
+    CapacityReleased,
+    CapacityTransferred,
+    ClaimMade,
+    FoldSwitched,
+    OpenRequested,
+    ParcelExpected,
+    RequestDeclined,
+    ReservationCancelled,
+    ReservationClosed,
+    ReservationMade,
+)
 
 # --- urgent -----------------------------------------------------------------------------------
 
@@ -39,12 +36,27 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_fi
 class EpochOpened(Fact, frozen=True, kw_only=True, tag="epoch.opened"):
     """A log begins. `parents` maps each earlier origin to [size, base64 root]; none at first start.
 
-    `site` is the writer (`site/0042`), `version` the entry format.
+    `site` is the writer (`site/0042`, or `hub/0042`), `version` the entry format. A later epoch
+    says `why` it began, and `snapshot` is the base64 SHA-256 of the book that it began with.
     """
 
     site: str
     version: int
-    parents: dict[str, tuple[int, str]] = {}
+    parents: dict[str, tuple[int, str]] = {}  # noqa: RUF012  # msgspec copies it
+    why: str = ""
+    snapshot: str = ""
+
+
+class FenceSet(Fact, frozen=True, kw_only=True, tag="fence.set"):
+    """Continuity is not proved: until lifted, only proved doors open for a code, none is given."""
+
+    why: str
+
+
+class FenceLifted(Fact, frozen=True, kw_only=True, tag="fence.lifted"):
+    """The fence `of` ends: the lost entries are back, or given up, and the doors taken stock of."""
+
+    by: str
 
 
 class AlarmRaised(Fact, frozen=True, kw_only=True, tag="alarm.raised"):
@@ -58,6 +70,13 @@ class AlarmCleared(Fact, frozen=True, kw_only=True, tag="alarm.cleared"):
     """Ends the raises it names (add-wins: a raise it has not seen stays)."""
 
     raises: tuple[str, ...]
+
+
+class CompartmentFreed(Fact, frozen=True, kw_only=True, tag="compartment.freed"):
+    """News: a class of compartments (size, climate band) that had none free has one again."""
+
+    size: Size
+    band: str = ""
 
 
 class GrantRevoked(Fact, frozen=True, kw_only=True, tag="grant.revoked"):
@@ -84,20 +103,28 @@ class LanesTied(Fact, frozen=True, kw_only=True, tag="lanes.tied"):
 
 
 class ConfigSet(Fact, frozen=True, kw_only=True, tag="config.set"):
-    """One item of the site's map. `item` is `map` (a new map begins), `board` or `door`."""
+    """One item of the site's map. `item` is `map` (a new map begins), `board` or `door`.
+
+    `setting` is one setting, {"key", "value"}: the hub's versions, and the site's overrides, which
+    end when a version of the hub has seen them.
+    """
 
     item: str
     value: dict[str, Scalar]
 
 
 class GrantIssued(Fact, frozen=True, kw_only=True, tag="grant.issued"):
-    """A right; `grant` says which (`courier`), `tag` is the keyed tag of its secret (base64)."""
+    """A right; `grant` says which, `tag` is the keyed tag of its secret (base64).
+
+    `courier`: deliver, until revoked or `until_ms` (UTC). `collect`: open the parcel `of` once.
+    """
 
     grant: str
     tenant: str
     label: str
     tag: str
     key_version: int
+    until_ms: int | None = None
 
 
 class AnnexErased(Fact, frozen=True, kw_only=True, tag="annex.erased"):
@@ -118,7 +145,8 @@ class OpenIntended(Fact, frozen=True, kw_only=True, tag="open.intended"):
     """The site is about to pulse this door's lock once, not later than `deadline` (monotonic ms).
 
     `by` names the authority: `code`, a grant's reference, or `support:<who>`. `of` is the parcel or
-    the grant it acts for. A repeated attempt names the one before in `again`, and `why`.
+    the grant it acts for. A repeated attempt names the one before in `again`, and `why`. `asked` is
+    the hub's request that it answers, `reservation` the promise that a deposit keeps.
     """
 
     purpose: Purpose
@@ -129,6 +157,8 @@ class OpenIntended(Fact, frozen=True, kw_only=True, tag="open.intended"):
     why: str = "asked"
     case: str = ""
     size: Size | None = None
+    asked: str | None = None
+    reservation: str | None = None
 
 
 class OpenEnded(Fact, frozen=True, kw_only=True, tag="open.ended"):
@@ -252,6 +282,20 @@ class CodeRefused(Fact, frozen=True, kw_only=True, tag="code.refused"):
     level_ms: int | None = None
 
 
+class DoorProved(Fact, frozen=True, kw_only=True, tag="door.proved"):
+    """Behind a fence: a witness outside the disk (`why`) shows that nothing opened this door."""
+
+    why: str
+
+
+class SnapshotTaken(Fact, frozen=True, kw_only=True, tag="snapshot.taken"):
+    """The book up to `lanes` (log: size), folded by rules `fold`, has this base64 SHA-256."""
+
+    fold: int
+    lanes: dict[str, int]
+    sha256: str
+
+
 # --- telemetry --------------------------------------------------------------------------------
 
 
@@ -261,14 +305,28 @@ class HealthSampled(Fact, frozen=True, kw_only=True, tag="health.sampled"):
     values: dict[str, int]
 
 
-URGENT = (EpochOpened, AlarmRaised, AlarmCleared, GrantRevoked)
+URGENT = (
+    EpochOpened, FenceSet, FenceLifted, AlarmRaised, AlarmCleared, CompartmentFreed, GrantRevoked,
+)  # fmt: skip
 TELEMETRY = (HealthSampled,)
-AnyFact = Union[  # noqa: UP007  # twenty-six bars read worse
-    EpochOpened, AlarmRaised, AlarmCleared, GrantRevoked, TimeAnchored, LanesTied, ConfigSet,
+HUB_ONLY = (
+    ParcelExpected, ClaimMade, OpenRequested, ReservationMade, ReservationCancelled, FoldSwitched,
+)  # fmt: skip
+"""What only the hub writes, in its lanes for the site."""
+EITHER = (
+    EpochOpened, AlarmCleared, GrantIssued, GrantRevoked, ConfigSet, TimeAnchored, LanesTied,
+    CompartmentDisabled, CompartmentEnabled, CapacityTransferred,
+)  # fmt: skip
+"""What both write, each in its own lanes. Everything else is the site's alone."""
+AnyFact = Union[  # noqa: UP007  # forty bars read worse
+    EpochOpened, FenceSet, FenceLifted, AlarmRaised, AlarmCleared, CompartmentFreed, GrantRevoked,
+    TimeAnchored, LanesTied, ConfigSet,
     GrantIssued, AnnexErased, OpenIntended, OpenEnded, DoorOpened, DoorClosed, DoorForced, DoorAjar,
     ParcelDeposited, ParcelCollected, ParcelClaimed, ParcelLeft, ParcelTakenBack,
     CompartmentDisabled, CompartmentEnabled, CompartmentDoubted, CompartmentChecked, CodeRefused,
-    HealthSampled,
+    DoorProved, SnapshotTaken, ParcelExpected, ClaimMade, OpenRequested, RequestDeclined,
+    ReservationMade, ReservationCancelled, ReservationClosed, CapacityTransferred, CapacityReleased,
+    FoldSwitched, HealthSampled,
 ]  # fmt: skip
 KINDS: dict[str, type[Fact]] = {str(kind.__struct_config__.tag): kind for kind in get_args(AnyFact)}
 """The vocabulary: every kind and its type."""
@@ -289,6 +347,13 @@ def lane_of_type(kind: type[Fact]) -> Lane:
     if kind in URGENT:
         return Lane.URGENT
     return Lane.TELEMETRY if kind in TELEMETRY else Lane.CUSTODY
+
+
+def may_write(writer: Writer, fact: Fact) -> bool:
+    """Return whether facts of this type are this writer's to write."""
+    if isinstance(fact, EITHER):
+        return True
+    return isinstance(fact, HUB_ONLY) == (writer is Writer.HUB)
 
 
 def to_object(fact: Fact) -> dict[str, object]:
