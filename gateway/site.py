@@ -27,13 +27,13 @@ from gateway.core.recovery import recover
 from gateway.errors import Busy, GatewayError
 from gateway.journal import records
 from gateway.ports import StorePort
-from sync import entry, facts
-from sync.book import Book, Parcel
+from sync import entry, fold
+from sync.book import Book
 from sync.codes import CodeKey
-from sync.entry import Lane
 from sync.errors import StoreFailed, TheirsInvalid
 from sync.moment import Moment
 from sync.reader import LogFile
+from sync.records import Parcel
 from sync.store import Identity
 
 IDENTITY: Final = "identity.json"
@@ -146,35 +146,19 @@ def locked(data: Path) -> Iterator[None]:
 
 
 def entries(data: Path) -> Iterator[Recovered]:
-    """Yield every stored entry as the book wants it.
-
-    Custody comes before the other lanes: what they say is about what custody created.
-    """
+    """Yield every stored entry as the book wants it, logs in the order in which none waits."""
     with LogFile.open(identity.database_of(data)) as log:
-        heads = sorted(log.heads(), key=lambda head: (head.log.lane is not Lane.CUSTODY, head.id))
-        for head in heads:
+        for head in sorted(log.heads(), key=lambda head: fold.turn(str(head.log))):
             for record in log.records(head):
-                read = entry.parse(record.entry)
-                private = read.body.get("private")
                 annex = None
                 if record.annex is not None and record.salt is not None:
                     annex = (record.annex, record.salt)
-                yield (
-                    str(head.log),
-                    record.index,
-                    (read.at.boot, read.at.mono_ms),
-                    facts.from_entry(read),
-                    annex,
-                    private if isinstance(private, str) else None,
-                )
+                yield fold.read(str(head.log), record.index, record.entry, annex)
 
 
 def read_book(data: Path) -> Book:
     """Return the book as it is durable now, running gateway or not; nothing is written."""
-    book = Book()
-    for log, index, at, fact, annex, private in entries(data):
-        book.take(log, index, at, fact, annex, private)
-    return book
+    return fold.fold(entries(data))
 
 
 def start_clock(data: Path) -> Clock:

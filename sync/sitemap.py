@@ -36,7 +36,8 @@ class DoorItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `lock` is the pulse output, `switch` the door input and `occupancy` the sensor input (empty
     where there is none). `open_when` and `occupied_when` give the polarity of the two inputs.
-    Coils with the same `rail` are never on together. `pulse_ms` is the lock's on-time.
+    Coils with the same `rail` are never on together. `pulse_ms` is the lock's on-time. `band` is
+    the climate band that the compartment keeps, empty where it keeps none.
     """
 
     number: int
@@ -49,6 +50,7 @@ class DoorItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     occupancy: str = ""
     occupied_when: Sense = "active"
     pulse_ms: int = 400
+    band: str = ""
 
 
 class SiteMap(msgspec.Struct, frozen=True):

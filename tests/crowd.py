@@ -47,7 +47,7 @@ class Watched(Stage):
         super()._take(outputs)
 
     def _judge(self, pulse: Pulse) -> None:
-        durable = {f"{log}{index}": fact for log, index, _, fact, _, _ in self.log}
+        durable = {f"{log}{index}": fact for log, index, _, fact, *_ in self.log}
         intent = durable.get(pulse.intent)
         assert isinstance(intent, facts.OpenIntended), "no pulse before its intent is durable"
         assert intent.door == pulse.door

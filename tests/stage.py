@@ -31,9 +31,9 @@ from gateway.core.outputs import Answer, Output, Persist, Pulse, Show
 from gateway.core.policy import Settings
 from gateway.core.recovery import recover
 from gateway.core.screen import Screen
-from sync import entry, facts
-from sync.book import Compartment
+from sync import fold
 from sync.codes import CodeKey, staff_secret, staff_tag
+from sync.records import Compartment
 from sync.sitemap import BoardItem, DoorItem, SiteMap
 
 KEY = CodeKey("lockers.example/site/0042", 1, bytes(range(32)))
@@ -129,14 +129,11 @@ class Stage:
 
     def _store(self, persist: Persist) -> None:
         for draft in persist.drafts:
-            parsed = entry.parse(draft.entry)
-            fact = facts.from_entry(parsed)
-            private = b64encode(parsed.private).decode() if parsed.private else None
             beside = (draft.annex, draft.salt) if draft.annex and draft.salt else None
             log = f"{self.settings.epoch}:s{draft.lane.letter}"
-            at = (parsed.at.boot, parsed.at.mono_ms)
-            self.log.append((log, draft.index, at, fact, beside, private))
-            self.facts.append(fact)
+            taken = fold.read(log, draft.index, draft.entry, beside)
+            self.log.append(taken)
+            self.facts.append(taken[3])
 
     def after(self, ms: int) -> list[Output]:
         """Let time pass, waking the engine at each of its timers."""

@@ -12,9 +12,9 @@ from gateway.core.inputs import Button, ButtonPressed, ParcelScanned, StaffCodeE
 from gateway.core.screen import Screen
 from gateway.core.state import Annex, Opening, Phase, Session, State
 from sync import canonical, codes, facts
-from sync.book import Parcel
 from sync.custody import Custody
 from sync.errors import TheirsInvalid
+from sync.records import Parcel
 
 MINE_MAX = 100
 """Own deposits kept for taking back in one session; a courier brings some sixty at one stop."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
-from sync.facts import AnyFact
+from sync.fold import Taken
 from sync.sitemap import SiteMap
 
 
@@ -275,5 +275,5 @@ class AnnexEraseAsked(Command):
     ref: str
 
 
-Recovered = tuple[str, int, tuple[int, int], AnyFact | None, tuple[bytes, bytes] | None, str | None]
-"""A stored entry as `Book.take` wants it: log, index, at, fact, (annex, salt), private (base64)."""
+Recovered = Taken
+"""A stored entry as `Book.take` wants it."""

@@ -14,8 +14,8 @@ from typing import Literal
 from gateway.core import policy
 from gateway.core.state import State
 from sync import codes, facts
-from sync.book import Courier, Parcel, Retired
 from sync.custody import Custody
+from sync.records import Grant, Parcel, Retired
 
 Form = Literal["short", "long", "staff"]
 LONG = codes.LONG_DIGITS + 1
@@ -170,7 +170,7 @@ def _charged(state: State, entered: str, *, spend: bool) -> Refused:
     return Refused("code.unknown")
 
 
-def courier(state: State, typed: str) -> Courier | Refused:
+def courier(state: State, typed: str) -> Grant | Refused:
     """Return the courier whose secret this is, or why not."""
     key = state.settings.code_key
     entered = codes.normalise_typed(typed)

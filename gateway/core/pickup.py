@@ -9,8 +9,8 @@ from gateway.core.inputs import ButtonPressed, CodeEntered
 from gateway.core.screen import Screen
 from gateway.core.state import Opening, Phase, State
 from sync import facts
-from sync.book import Parcel
 from sync.custody import Custody
+from sync.records import Parcel
 
 REOPENABLE = frozenset({"collect.thanks", "collect.left", "collect.unsure"})
 

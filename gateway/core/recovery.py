@@ -12,8 +12,9 @@ from gateway.core.inputs import Now, Recovered
 from gateway.core.outputs import AllOff, Output
 from gateway.core.policy import Settings
 from gateway.core.state import Annex, Opening, Phase, State
-from sync.book import Book, Compartment
 from sync.custody import Custody
+from sync.fold import fold
+from sync.records import Compartment
 
 
 def recover(
@@ -24,9 +25,7 @@ def recover(
     `entries` come as `Book.take` wants them. The doors are not known yet: `DoorSeen` and
     `OccupancySeen` for every door must follow.
     """
-    book = Book()
-    for log, index, at, fact, annex, private in entries:
-        book.take(log, index, at, fact, annex, private)
+    book = fold(entries)
     engine = Engine(book, settings, now)
     for door in sorted(book.compartments):
         opening = _unfinished(engine.state, book.compartments[door])

@@ -17,8 +17,10 @@ from gateway.core.outputs import Answer, Draft, Erase, Output, Persist, Poll, Pu
 from gateway.core.policy import Settings
 from gateway.core.screen import Screen
 from sync import canonical, facts
-from sync.book import Book, Compartment
+from sync.book import Book
 from sync.entry import Lane
+from sync.errors import OursBroken
+from sync.records import Compartment
 from sync.sitemap import DoorItem
 
 
@@ -190,6 +192,9 @@ class State:
         )  # fmt: skip
         beside = (annex.data, annex.salt) if annex else None
         self.book.take(log, index, self.now.at, fact, beside, annex.private if annex else None)
+        stop = self.book.stopped.get(log)
+        if stop is not None:
+            raise OursBroken(stop.code, entry=f"{log}{index}", evidence=stop.evidence)
         return f"{log}{index}"
 
     def erase(self, ref: str) -> None:

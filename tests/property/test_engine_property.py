@@ -41,7 +41,7 @@ def test_every_intent_gets_its_one_outcome_in_time(actions: list[Action]) -> Non
     stage = play(actions)
     stage.after(10 * 60_000)
     ends: dict[str, list[str]] = {}
-    for log, index, _, fact, _, _ in stage.log:
+    for log, index, _, fact, *_ in stage.log:
         if isinstance(fact, facts.OpenIntended):
             ends[f"{log}{index}"] = []
         elif isinstance(fact, facts.OpenEnded):

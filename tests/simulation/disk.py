@@ -10,9 +10,9 @@ from random import Random
 
 from gateway.core.inputs import Recovered
 from gateway.core.outputs import Persist
-from sync import facts
-from sync.book import Annex
+from sync import facts, fold
 from sync.entry import parse
+from sync.records import Annex
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +92,9 @@ class Disk:
     def recovered(self) -> list[Recovered]:
         """Return the durable entries as `recover` wants them, annexes that were erased left out."""
         return [
-            (
-                row.log, row.index, row.at, row.fact,
-                None if row.ref in self.erased else row.annex, row.private,
-            )
+            fold.read(row.log, row.index, row.entry, None if row.ref in self.erased else row.annex)
             for row in self.rows
-        ]  # fmt: skip
+        ]
 
     def _keep(self, asked: Transaction) -> tuple[Stored, ...]:
         for row in asked.rows:

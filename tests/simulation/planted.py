@@ -219,10 +219,10 @@ def _show_what_was_typed(state: State, kiosk: str, why: str = "", count: int = 0
     state.show(kiosk, Screen("collect.enter", why=why, count=count))
 
 
-def _fold_by_arrival(book: Book, ref: str, at: tuple[int, int], *more: Any) -> None:
-    _FOLD(book, ref, at, *more)
-    if ":su" in ref:
-        book._witness(at)
+def _fold_by_arrival(book: Book, log: str, index: int, item: Any) -> None:
+    _FOLD(book, log, index, item)
+    if log.endswith(":su"):
+        book._witness(item.at)
 
 
 _FOLD = Book._fold

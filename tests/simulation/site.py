@@ -11,7 +11,7 @@ from gateway.core.policy import Settings
 from gateway.core.recovery import recover
 from gateway.core.screen import Screen
 from sync import codes, facts
-from sync.book import identity_of
+from sync.holdings import identity_of
 from tests.simulation.checkers import Violated, Watch
 from tests.simulation.checks_doors import DOORS
 from tests.simulation.checks_log import LOG

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from sync import facts
-from sync.book import identity_of
+from sync.holdings import identity_of
 from tests.simulation.disk import Stored
 
 

@@ -1,0 +1,93 @@
+"""The book as bytes, and back: what a snapshot holds, and what two ends compare.
+
+Nothing personal is in them: identities and annexes are put beside the records again from the
+annexes that are kept (`annexes`), so an erased one stays erased in a restored book.
+"""
+
+import base64
+import hashlib
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import replace
+
+import msgspec
+
+from sync.errors import TheirsInvalid
+from sync.holdings import RETIRED_MAX, Holdings, identity_of
+from sync.records import Annex, At, Compartment, Epoch, Parcel, Retired, Stop
+from sync.rights import Rights
+from sync.sitemap import SiteMap
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Every field of the book that is compared."""
+
+    sizes: dict[str, int]
+    epochs: dict[str, Epoch]
+    fences: dict[str, str]
+    map: SiteMap
+    compartments: list[Compartment]
+    parcels: list[Parcel]
+    retired: list[Retired]
+    counters: dict[str, int]
+    rights: Rights
+    stopped: dict[str, Stop]
+    guard: tuple[int | None, int, int]
+    last_at: At
+    anchor: tuple[At, int, int] | None
+
+    def encoded(self) -> bytes:
+        """Return the page, keys sorted, without anything personal."""
+        return msgspec.json.encode(msgspec.to_builtins(self, str_keys=True), order="sorted")
+
+    @classmethod
+    def parse(cls, data: bytes) -> "Page":
+        """Return the page that `data` writes; `TheirsInvalid` `book.bad_snapshot`."""
+        try:
+            page = msgspec.json.decode(data, type=cls)
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise TheirsInvalid(
+                "book.bad_snapshot",
+                "Take another snapshot, or fold the whole log.",
+                reason=str(error)[:200],
+            ) from error
+        if page.encoded() != data:
+            raise TheirsInvalid("book.bad_snapshot", "Its bytes are not as a book writes them.")
+        return page
+
+
+def bare(holdings: Holdings) -> tuple[list[Compartment], list[Parcel], list[Retired]]:
+    """Return compartments, parcels and retired parcels without what annexes add, sorted."""
+    compartments = []
+    for number in sorted(holdings.compartments):
+        one = holdings.compartments[number]
+        if one.intent is not None and one.intent.annex is not None:
+            one = replace(one, intent=replace(one.intent, annex=None))
+        compartments.append(one)
+    parcels = [replace(one, identity=None) for one in holdings.parcels.values()]
+    retired = [replace(one, identity=None) for one in holdings.retired]
+    return compartments, parcels, retired
+
+
+def holdings_of(page: Page, annexes: Iterable[tuple[str, Annex]]) -> Holdings:
+    """Return what the page holds, with identities out of the annexes kept: (entry, annex)."""
+    beside = dict(annexes)
+    known = {ref: identity_of(annex) for ref, annex in beside.items()}
+    holders: dict[str, list[str]] = {}
+    for ref, (annex, salt) in beside.items():
+        private = base64.b64encode(hashlib.sha256(salt + annex).digest()).decode()
+        holders.setdefault(private, []).append(ref)
+    for one in page.compartments:
+        if one.intent is not None:
+            one.intent.annex = beside.get(one.intent.ref)
+    return Holdings(
+        map=page.map,
+        compartments={one.number: one for one in page.compartments},
+        parcels={one.ref: replace(one, identity=known.get(one.ref)) for one in page.parcels},
+        retired=deque(
+            (replace(one, identity=known.get(one.ref)) for one in page.retired),
+            maxlen=RETIRED_MAX,
+        ),
+        counters=page.counters,
+        holders=holders,
+    )

@@ -1,0 +1,196 @@
+"""What the hub says about a site, and what became of it: sets and sums that need no order.
+
+Every rule here holds whichever of the two writers' entries is folded first (FORMATS.md 5):
+
+- A *revocation* counts from the moment it is seen, before its grant too. Attempts and uses are
+  facts that it does not undo; where both are there the conflict is surfaced, and judged by what the
+  site had *seen*.
+- A *promise* stands until the site's own entry ends it; the sums are `sync.capacity`.
+- A *request* stands until the site answers it.
+- A *service flag* and a *setting* are causal registers (`sync.join`). Of two concurrent flags *out
+  of service* wins; of two concurrent settings the one made on the spot.
+- A *claim* stands beside the facts; a fact wins, and a difference is surfaced.
+
+An end that arrives before its beginning waits in `ends`; one that arrives after is spent on it. So
+nothing is remembered for ever only because it once might have come in another order.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from sync import facts
+from sync.capacity import Escrow, Reservation, name_of
+from sync.join import Register, Write, has_seen, ref_order, split
+from sync.records import Alarm, Claim, Conflict, Expected, Grant, Request, Use
+
+CLAIMS_MAX: Final = 1_000
+"""Claims kept: the latest. The largest of a set of references is the same in any order."""
+
+Scalar = facts.Scalar
+
+
+@dataclass(slots=True)
+class Rights:
+    """The part of the book that both writers build. `known` says whether an entry is folded."""
+
+    couriers: dict[str, Grant] = field(default_factory=dict)
+    collects: dict[str, Grant] = field(default_factory=dict)
+    revoked: dict[str, str] = field(default_factory=dict)
+    uses: dict[str, Use] = field(default_factory=dict)
+    escrow: Escrow = field(default_factory=Escrow)
+    expected: dict[str, Expected] = field(default_factory=dict)
+    requests: dict[str, Request] = field(default_factory=dict)
+    claims: dict[str, Claim] = field(default_factory=dict)
+    service: dict[int, Register[str]] = field(default_factory=dict)
+    settings: dict[str, Register[Scalar]] = field(default_factory=dict)
+    alarms: dict[str, Alarm] = field(default_factory=dict)
+    ends: dict[str, str] = field(default_factory=dict)
+    cautious: dict[str, str] = field(default_factory=dict)
+
+    def bare(self) -> "Rights":
+        """Return the same without what annexes add."""
+        expected = {ref: replace(one, identity=None) for ref, one in self.expected.items()}
+        return replace(self, expected=expected)
+
+    # --- grants -------------------------------------------------------------------------------
+
+    def issue(self, ref: str, fact: facts.GrantIssued) -> None:
+        """A right begins, unless its revocation was seen before: then it begins revoked."""
+        grant = Grant(
+            ref, fact.grant, fact.tenant, fact.label, fact.tag, fact.key_version, fact.of,
+            fact.until_ms, revoked=ref in self.revoked,
+        )  # fmt: skip
+        kinds = {"courier": self.couriers, "collect": self.collects}
+        if fact.grant in kinds:
+            kinds[fact.grant][ref] = grant
+
+    def revoke(self, ref: str, grant: str) -> None:
+        """A right ends. Of several revocations the first by reference is kept."""
+        known = self.revoked.get(grant)
+        if known is None or ref_order(ref) < ref_order(known):
+            self.revoked[grant] = ref
+        for kind in (self.couriers, self.collects):
+            if grant in kind:
+                kind[grant].revoked = True
+
+    def attempt(self, grant: str, intent: str, seen: dict[str, int]) -> None:
+        """A door is opened for a grant (the site's custody lane: one order)."""
+        use = self.uses.setdefault(grant, Use())
+        use.attempt, use.seen = intent, seen
+
+    def use(self, grant: str, by: str) -> None:
+        """A grant that works once did its work."""
+        self.uses.setdefault(grant, Use()).used = by
+
+    def state_of(self, grant: str) -> str:
+        """Return `active`, `revoked`, `attempted` or `used`: for display, never to decide."""
+        use = self.uses.get(grant)
+        if use is not None and use.used is not None:
+            return "used"
+        if use is not None and grant in self.collects:
+            return "attempted"
+        return "revoked" if grant in self.revoked else "active"
+
+    def used_revoked(self) -> list[Conflict]:
+        """Return the grants that were used although a revocation is on record."""
+        found = []
+        for grant, revocation in sorted(self.revoked.items()):
+            use = self.uses.get(grant)
+            if use is None or use.attempt is None:
+                continue
+            log, index = split(revocation)
+            known = has_seen(use.seen, log, index)
+            if known or use.used is not None:
+                how = "known" if known else "in_flight"
+                at = use.used or use.attempt
+                found.append(Conflict("grant.used_revoked", at, revocation, how))
+        return found
+
+    # --- promises, requests, expectations -----------------------------------------------------
+
+    def promise(self, ref: str, fact: facts.ReservationMade) -> None:
+        """The hub spends a right, unless the site has ended this promise already."""
+        if self._is_over(ref):
+            return
+        made = Reservation(
+            ref, fact.size, fact.band, fact.tag, fact.key_version, fact.until_ms
+        )  # fmt: skip
+        made.cancelled = self.ends.pop(f"cancel {ref}", None) is not None
+        self.escrow.promises[ref] = made
+
+    def cancel(self, of: str, *, known: bool) -> None:
+        """The hub takes a promise back; its right stays behind it until the site ends it."""
+        if of in self.escrow.promises:
+            self.escrow.promises[of].cancelled = True
+        elif not known:
+            self.ends[f"cancel {of}"] = of
+
+    def end_promise(self, of: str, kind: str, *, known: bool) -> None:
+        """The site ends a promise and its right."""
+        self.escrow.add(self.escrow.ended, kind)
+        self._end(self.escrow.promises, of, known=known)
+        self.ends.pop(f"cancel {of}", None)
+
+    def move(self, fact: facts.CapacityTransferred, *, by_hub: bool) -> None:
+        """Rights go from one end to the other."""
+        escrow = self.escrow
+        sums = escrow.handed_back if by_hub else escrow.to_hub
+        escrow.add(sums, name_of(fact.size, fact.band), fact.count)
+
+    def ask(self, ref: str, fact: facts.OpenRequested) -> None:
+        """Support asks for a door, unless the site has answered already."""
+        if fact.door is not None and not self._is_over(ref):
+            self.requests[ref] = Request(
+                ref, fact.door, fact.by, fact.why, fact.case, fact.until_ms
+            )  # fmt: skip
+
+    def answer(self, of: str, *, known: bool) -> None:
+        """The site answers what the hub asked."""
+        self._end(self.requests, of, known=known)
+
+    def expect(self, ref: str, fact: facts.ParcelExpected, identity: str | None) -> None:
+        """The hub expects a parcel."""
+        self.expected[ref] = Expected(ref, fact.tag, fact.key_version, fact.size, identity)
+
+    def _is_over(self, ref: str) -> bool:
+        return self.ends.pop(ref, None) is not None
+
+    def _end(self, standing: dict[str, Any], of: str, *, known: bool) -> None:
+        if standing.pop(of, None) is None and not known:
+            self.ends[of] = of
+
+    # --- registers, claims, alarms ------------------------------------------------------------
+
+    def set_service(self, door: int, write: Write[str]) -> str:
+        """Take a service flag in; return why the compartment is out of service, or nothing."""
+        self.service.setdefault(door, Register()).put(write)
+        return self.out_of_service(door)
+
+    def out_of_service(self, door: int) -> str:
+        """Return why: of two concurrent flags the one that takes it out wins."""
+        register = self.service.get(door)
+        whys = register.standing() if register else {}
+        return next((whys[voice] for voice in sorted(whys) if whys[voice]), "")
+
+    def setting(self, key: str) -> Scalar | None:
+        """Return a setting: what was set on the spot until a version of the hub has seen it."""
+        register = self.settings.get(key)
+        values = register.standing() if register else {}
+        return values.get("s", values.get("h"))
+
+    def claim(self, claim: Claim) -> None:
+        """Somebody says what happened."""
+        self.claims[claim.ref] = claim
+        if len(self.claims) > CLAIMS_MAX:
+            del self.claims[min(self.claims, key=ref_order)]
+
+    def raise_alarm(self, alarm: Alarm) -> None:
+        """An alarm stands, unless a clear that names it was folded before."""
+        if not self._is_over(alarm.ref):
+            self.alarms[alarm.ref] = alarm
+
+    def clear_alarms(self, raises: tuple[str, ...], known: Callable[[str], bool]) -> None:
+        """The raises named end; a raise that the clear has not seen stays."""
+        for raised in raises:
+            self._end(self.alarms, raised, known=known(raised))
