@@ -139,6 +139,20 @@ async def fresh(*, dealt: bool = False) -> str:
     return f"{url}?search_path={name}"
 
 
+async def execute(url: str, statement: str) -> None:
+    """Run a statement of the test's own."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+def schema_text() -> list[str]:
+    """Return the hub's schema, step by step."""
+    return [text for _, text in migrations("postgres")]
+
+
 async def _deal(connection: Any) -> None:
     """Make the hub's tables, partitioned: what is not safe to deal out by site_id fails here."""
     steps = migrations("postgres")

@@ -1,5 +1,6 @@
 """The hub's storage over a database: `storage.Storage`, one for SQLite and PostgreSQL."""
 
+import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
 from typing import Self
@@ -45,6 +46,7 @@ class Ledger:
         self._named = instance
         self._now_ms = now_ms
         self._bells = Bells()
+        self._auditing: dict[str, asyncio.Lock] = {}
 
     @classmethod
     async def open(cls, database: Database, now_ms: Clock) -> Self:
@@ -244,15 +246,17 @@ class Ledger:
         """As in `Storage`."""
         text = msgspec.json.encode(evidence, order="sorted").decode()
         line = (code, text, self._now_ms())
-        ((seq,),) = await self._database.rows(sql.AUDIT_NEXT, site_id)
-        for _ in range(TRIES):
-            if await self._database.run(sql.PUT_AUDIT, site_id, seq, *line):
-                return int(seq)
-            # Taken: by another process, or by this very line before the connection was lost.
-            ((_, *there),) = await self._database.rows(sql.AUDITED, site_id, seq, seq + 1)
-            if tuple(there) == line:
-                return int(seq)
-            seq += 1
+        # In this process one after the other; with other processes by compare-and-set.
+        async with self._auditing.setdefault(site_id, asyncio.Lock()):
+            ((seq,),) = await self._database.rows(sql.AUDIT_NEXT, site_id)
+            for _ in range(TRIES):
+                if await self._database.run(sql.PUT_AUDIT, site_id, seq, *line):
+                    return int(seq)
+                # Taken: by another process, or by this very line on a connection that was lost.
+                ((_, *there),) = await self._database.rows(sql.AUDITED, site_id, seq, seq + 1)
+                if tuple(there) == line:
+                    return int(seq)
+                seq += 1
         raise StoreFailed("busy", "Much is written to this audit: try again.", site=site_id)
 
     async def audited(self, site_id: str, start: int, count: int) -> tuple[Audit, ...]:

@@ -39,10 +39,8 @@ async def append(storage: Storage, records: Sequence[Record]) -> None:
         await storage.seal("0042", origin, sign(done))
 
 
-@pytest.fixture(params=STORAGES)
-async def holder(  # type: ignore[no-redef]  # in place of the imported one
-    request: pytest.FixtureRequest, tmp_path: Path
-) -> AsyncIterator[Holder]:
+@pytest.fixture(params=STORAGES)  # type: ignore[no-redef]  # in place of the imported one
+async def holder(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Holder]:
     url = await url_of(request.param, tmp_path)
     open_now = [await opened(url)]
     for lane in Lane:
