@@ -1,0 +1,455 @@
+"""What the API takes and gives, as types: OpenAPI, decoding and answers come from these alone."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from sync.fact import Size
+
+By = Annotated[str, Meta(pattern=r"^[A-Za-z0-9@._-]{1,64}$", description="An account, no name.")]
+Text = Annotated[str, Meta(min_length=1, max_length=64)]
+Band = Annotated[str, Meta(pattern=r"^[a-z0-9-]{0,32}$")]
+Tenant = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,32}$")]
+UtcMs = Annotated[int, Meta(ge=0, lt=2**53, description="UTC, milliseconds since 1970.")]
+RefText = Annotated[str, Meta(pattern=r"^e[1-9][0-9]{0,9}-[0-9a-f]{8}:[sh][uct][0-9]{1,15}$")]
+Count = Annotated[int, Meta(ge=1, le=3_084)]
+CodeState = Literal["deposited", "news", "expected"]
+Door = Annotated[int, Meta(ge=0, lt=2**31)]
+
+
+class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of all requests: a key that is not known is refused."""
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of all answers. Later versions add keys."""
+
+
+class Refusal(Answer, frozen=True, kw_only=True):
+    """Every answer from 400 on: a stable code, what a person can do, what was seen."""
+
+    code: str
+    remedy: str
+    evidence: dict[str, Any] = {}
+
+
+# --- requests ---------------------------------------------------------------------------------
+
+
+class ParcelNamed(Body, frozen=True, kw_only=True):
+    """A parcel's identity: `<tenant>/<TRACKING>/<piece>`."""
+
+    tenant: Tenant
+    tracking: Annotated[str, Meta(pattern=r"^[A-Za-z0-9]{1,64}$")]
+    piece: Annotated[int, Meta(ge=1, le=9_999)] = 1
+
+    @property
+    def identity(self) -> str:
+        """The one form that codes are derived from."""
+        return f"{self.tenant}/{self.tracking.upper()}/{self.piece}"
+
+
+class SiteAsked(Body, frozen=True, kw_only=True):
+    """Add a site: its id, its writer's vkey, and its URL where the hub can pull it."""
+
+    site: Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,32}$")]
+    vkey: Annotated[str, Meta(max_length=400)]
+    url: Annotated[str, Meta(max_length=512)] = ""
+    label: Annotated[str, Meta(max_length=64)] = ""
+
+
+class GrantAsked(Body, frozen=True, kw_only=True):
+    """A right: `courier` of a `tenant`, or `collect` of one `parcel` (its reference)."""
+
+    by: By
+    grant: Literal["courier", "collect"]
+    label: Text
+    tenant: Tenant | None = None
+    parcel: RefText | None = None
+    until_ms: UtcMs | None = None
+
+
+class ByAsked(Body, frozen=True, kw_only=True):
+    """Who asks; the path says what for."""
+
+    by: By
+
+
+class ExpectedAsked(Body, frozen=True, kw_only=True):
+    """A parcel to come, and the size it needs where that is known."""
+
+    by: By
+    parcel: ParcelNamed
+    size: Size | None = None
+
+
+class ReservationAsked(Body, frozen=True, kw_only=True):
+    """A compartment of this class for this parcel, until `until_ms` or until cancelled."""
+
+    by: By
+    parcel: ParcelNamed
+    size: Size
+    band: Band = ""
+    until_ms: UtcMs | None = None
+
+
+class HandBackAsked(Body, frozen=True, kw_only=True):
+    """Rights that the hub does not need go back to the site."""
+
+    by: By
+    size: Size
+    count: Count
+    band: Band = ""
+
+
+class ServiceAsked(Body, frozen=True, kw_only=True):
+    """`out`: take it out of service (with `why`); else back in."""
+
+    by: By
+    out: bool
+    why: Annotated[str, Meta(max_length=64)] = ""
+
+
+class OpenAsked(Body, frozen=True, kw_only=True):
+    """Open this door until `until_ms`, at most five minutes from now; `case` names the record."""
+
+    by: By
+    why: Text
+    case: Text
+    until_ms: UtcMs
+
+
+class ClaimAsked(Body, frozen=True, kw_only=True):
+    """What somebody says happened to a parcel."""
+
+    by: By
+    parcel: ParcelNamed
+    says: Literal["deposited", "collected", "returned", "lost"]
+
+
+class ClearAsked(Body, frozen=True, kw_only=True):
+    """Alarms that were dealt with."""
+
+    by: By
+    raises: Annotated[list[RefText], Meta(min_length=1, max_length=64)]
+
+
+class FoldAsked(Body, frozen=True, kw_only=True):
+    """The rules that every replica is to fold by from now on."""
+
+    by: By
+    version: Annotated[int, Meta(ge=1, lt=2**31)]
+
+
+class RelayAsked(Body, frozen=True, kw_only=True):
+    """A deposit receipt: the entry's text, a proof or a checkpoint, and the parcel it names."""
+
+    entry: Annotated[str, Meta(min_length=2, max_length=4_096)]
+    parcel: ParcelNamed
+    proof: Annotated[str, Meta(max_length=32_768)] = ""
+    checkpoint: Annotated[str, Meta(max_length=16_384)] = ""
+
+
+# --- answers ----------------------------------------------------------------------------------
+
+
+class Made(Answer, frozen=True, kw_only=True):
+    """The entry that says so. `new` is false where it was said before."""
+
+    ref: str
+    new: bool
+
+
+class GrantMade(Made, frozen=True, kw_only=True):
+    """`secret`: 16 digits, told this once and kept nowhere."""
+
+    secret: str | UnsetType = UNSET
+
+
+class LinkShown(Answer, frozen=True, kw_only=True):
+    """How the site is connected now, as far as this process knows."""
+
+    up: bool
+    bearer: str
+    since_ms: int | None
+    heard_ms: int | None
+    bytes_in: int
+    bytes_out: int
+    connects: int
+    trouble: str
+
+
+class LogShown(Answer, frozen=True, kw_only=True):
+    """One log as held here. `lag`: announced by the site and not held yet."""
+
+    log: str
+    origin: str
+    own: bool
+    oldest: int
+    size: int
+    cosigned: int
+    lag: int
+
+
+class StopShown(Answer, frozen=True, kw_only=True):
+    """A log that the fold cannot take further: at which entry, why, and what it saw."""
+
+    log: str
+    index: int
+    code: str
+    evidence: str
+
+
+class SiteShown(Answer, frozen=True, kw_only=True):
+    """A site at a glance. `fenced`: the hub was restored, and lost entries are not back yet."""
+
+    site: str
+    name: str
+    label: str
+    url: str
+    enabled: bool
+    epoch: str
+    key_version: int
+    fenced: bool
+    vkey: str
+    hub_vkey: str
+    cosigner_vkey: str
+    link: LinkShown
+    logs: list[LogShown]
+    alarms: int
+    conflicts: int
+    deficits: int
+    forks: int
+    stopped: list[StopShown]
+
+
+class SitesShown(Answer, frozen=True, kw_only=True):
+    """Sites by id; `next` continues (`from`), empty at the end."""
+
+    sites: list[SiteShown]
+    next: str
+
+
+class CompartmentShown(Answer, frozen=True, kw_only=True):
+    """One box. `disabled`: why it is out of service; `cautious`: a newer version restricts it."""
+
+    door: int
+    size: str
+    band: str
+    custody: str
+    door_open: bool | None
+    disabled: str
+    parcel: str | None
+    openings: int
+    cautious: bool
+
+
+class ParcelShown(Answer, frozen=True, kw_only=True):
+    """A parcel that is there. `parcel` is its identity, null while its annex is not here."""
+
+    ref: str
+    door: int
+    size: str
+    by: str
+    counter: int
+    digits: int
+    key_version: int
+    parcel: str | None
+
+
+class ExpectedShown(Answer, frozen=True, kw_only=True):
+    """A parcel to come."""
+
+    ref: str
+    size: str | None
+    parcel: str | None
+
+
+class GrantShown(Answer, frozen=True, kw_only=True):
+    """A right. `state` is for display: active, revoked, attempted or used."""
+
+    ref: str
+    grant: str
+    tenant: str
+    label: str
+    of: str | None
+    until_ms: int | None
+    state: str
+
+
+class ReservationShown(Answer, frozen=True, kw_only=True):
+    """A promise that the site has not ended."""
+
+    ref: str
+    size: str
+    band: str
+    until_ms: int | None
+    cancelled: bool
+
+
+class ClassShown(Answer, frozen=True, kw_only=True):
+    """One class of compartments: how many there are, and who has rights to how many."""
+
+    kind: str
+    compartments: int
+    free: int
+    site_free: int
+    hub_rights: int
+    hub_unspent: int
+
+
+class DeficitShown(Answer, frozen=True, kw_only=True):
+    """A class that owes more than it has: `reroute` these promises, the first first."""
+
+    kind: str
+    rights: int
+    reroute: list[str]
+
+
+class RequestShown(Answer, frozen=True, kw_only=True):
+    """An opening that was asked for and not answered yet."""
+
+    ref: str
+    door: int
+    by: str
+    why: str
+    case: str
+    until_ms: int
+
+
+class ClaimShown(Answer, frozen=True, kw_only=True):
+    """What somebody said."""
+
+    ref: str
+    says: str
+    by: str
+
+
+class AlarmShown(Answer, frozen=True, kw_only=True):
+    """An alarm that stands."""
+
+    ref: str
+    alarm: str
+    door: int | None
+    about: str
+
+
+class ConflictShown(Answer, frozen=True, kw_only=True):
+    """Two truths that met."""
+
+    what: str
+    ref: str
+    other: str
+    how: str
+
+
+class BookShown(Answer, frozen=True, kw_only=True):
+    """The book of a site; parts that were not asked for are left out."""
+
+    site: str
+    sizes: dict[str, int]
+    fenced: bool
+    stopped: list[StopShown]
+    compartments: list[CompartmentShown] | UnsetType = UNSET
+    parcels: list[ParcelShown] | UnsetType = UNSET
+    expected: list[ExpectedShown] | UnsetType = UNSET
+    grants: list[GrantShown] | UnsetType = UNSET
+    reservations: list[ReservationShown] | UnsetType = UNSET
+    capacity: list[ClassShown] | UnsetType = UNSET
+    deficits: list[DeficitShown] | UnsetType = UNSET
+    requests: list[RequestShown] | UnsetType = UNSET
+    claims: list[ClaimShown] | UnsetType = UNSET
+    alarms: list[AlarmShown] | UnsetType = UNSET
+    conflicts: list[ConflictShown] | UnsetType = UNSET
+
+
+class CodeShown(Answer, frozen=True, kw_only=True):
+    """A parcel's pick-up code. `state`: `deposited`, `news` (relayed), or `expected`."""
+
+    ref: str
+    state: CodeState
+    parcel: str
+    short: str
+    long: str
+
+
+class EntryShown(Answer, frozen=True, kw_only=True):
+    """A stored entry; `entry` is its text, whose UTF-8 bytes are what the log hashes."""
+
+    ref: str
+    index: int
+    entry: str
+
+
+class EntriesShown(Answer, frozen=True, kw_only=True):
+    """A page of a log: ask again from `next`; all is read when it equals `size`."""
+
+    log: str
+    origin: str
+    next: int
+    size: int
+    entries: list[EntryShown]
+
+
+class ProofShown(Answer, frozen=True, kw_only=True):
+    """`proof` is a c2sp.org/tlog-proof@v1 of `entry`, checkable with the log's vkey alone."""
+
+    ref: str
+    entry: str
+    proof: str
+
+
+class Relayed(Answer, frozen=True, kw_only=True):
+    """What became of a receipt: `news` until the log confirms it."""
+
+    ref: str
+    state: Literal["news", "confirmed"]
+    new: bool
+
+
+class NewsShown(Answer, frozen=True, kw_only=True):
+    """A relayed deposit that the log has not confirmed."""
+
+    site: str
+    ref: str
+    door: int | None
+    size: str
+    parcel: str
+    at_ms: int
+
+
+class NewsPage(Answer, frozen=True, kw_only=True):
+    """All news of the sites asked for."""
+
+    news: list[NewsShown]
+
+
+class AuditShown(Answer, frozen=True, kw_only=True):
+    """One line of a site's audit."""
+
+    seq: int
+    code: str
+    evidence: dict[str, Any]
+    at_ms: int
+
+
+class AuditPage(Answer, frozen=True, kw_only=True):
+    """Lines from `from` on; ask again from `next`."""
+
+    lines: list[AuditShown]
+    next: int
+
+
+class Health(Answer, frozen=True, kw_only=True):
+    """What the hub says of itself. `peers`: how callers are known, in this version."""
+
+    ok: bool
+    operator: str
+    instance: str
+    storage: str
+    listen: str
+    peers: str
+    sites: int
+    fenced: list[str]
+    books: int

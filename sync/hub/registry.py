@@ -1,0 +1,149 @@
+"""The sites that this hub governs: added, shown, fenced after a restore, and healed.
+
+Who may write what: a site's key comes from its gateway (`locker-gateway log vkey`), by hand, until
+enrolment brings it. The hub chooses an epoch of its own for each site, and a new one whenever its
+own continuity is broken.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from certs.errors import CertsError
+from certs.keys import KIND_NOTE, Verifier
+from certs.note import sign_checkpoint
+from sync.errors import TheirsInvalid
+from sync.hub.clock import Clock
+from sync.hub.keys import Keys
+from sync.hub.storage import HubShelf, Moved, Site, Storage
+from sync.origin import Origin, Ring, epoch_order
+
+LABEL_CHARACTERS_MAX: Final = 64
+_TRIES: Final = 5
+_site_id = re.compile(r"[a-z0-9-]{1,32}").fullmatch
+_url = re.compile(r"https?://[A-Za-z0-9.:\[\]-]{1,255}(?:/[A-Za-z0-9._~/-]{0,255})?").fullmatch
+
+
+class Registry:
+    """The sites, by their ids. `random` gives that many random bytes."""
+
+    def __init__(
+        self, storage: Storage, keys: Keys, clock: Clock, random: Callable[[int], bytes]
+    ) -> None:
+        self._storage, self._keys, self._clock, self._random = storage, keys, clock, random
+
+    async def add(self, site_id: str, vkey: str, *, url: str = "", label: str = "") -> Site:
+        """Add a site; the same one again changes nothing.
+
+        Raises `TheirsInvalid` `site.id`, `site.vkey`, `site.url`, `site.label`, and
+        `hub.site_exists` where another key or URL is on record.
+        """
+        if not _site_id(site_id):
+            raise _refused("id", "A site is 1 to 32 of a-z, 0-9 and dash.", site=site_id[:40])
+        if url and not _url(url):
+            raise _refused("url", "Write http://HOST:PORT, or leave it out.")
+        if len(label) > LABEL_CHARACTERS_MAX or not label.isprintable():
+            raise _refused("label", f"Use at most {LABEL_CHARACTERS_MAX} printable characters.")
+        writer = self._writer(site_id, vkey)
+        known = await self._storage.site(site_id)
+        if known is not None:
+            if (known.vkey, known.url) != (writer.vkey, url):
+                raise TheirsInvalid(
+                    "hub.site_exists", "This site is on record with another key or URL.",
+                    site=site_id,
+                )  # fmt: skip
+            return known
+        site = Site(
+            site_id=site_id,
+            operator=self._keys.operator,
+            label=label,
+            vkey=writer.vkey,
+            epoch=f"e1-{self._random(4).hex()}",
+            created_ms=self._clock.utc_ms(),
+            url=url,
+        )
+        await self._storage.add_site(site)
+        return site
+
+    async def get(self, site_id: str) -> Site:
+        """Return a site; `TheirsInvalid` `hub.unknown_site`."""
+        site = await self._storage.site(site_id) if _site_id(site_id) else None
+        if site is None:
+            raise TheirsInvalid(
+                "hub.unknown_site", "Take an id from GET /api/v1/sites.", site=ascii(site_id)[:40]
+            )
+        return site
+
+    async def shelf(self, site_id: str) -> HubShelf:
+        """Return the shelf of a site, with the keys that may write there."""
+        return self.shelf_of(await self.get(site_id))
+
+    def shelf_of(self, site: Site) -> HubShelf:
+        """Return the shelf of a site that is known."""
+        keys = self._keys
+        return self._storage.shelf(
+            site.site_id,
+            Ring(site.vkey, keys.writer(site.site_id).vkey),
+            cosigners=(keys.cosigner(site.site_id).verifier,),
+            sign=lambda checkpoint: sign_checkpoint(checkpoint, keys.log_key(checkpoint.origin)),
+        )
+
+    async def restored(self) -> tuple[Site, ...]:
+        """Mark this database as restored from a backup; return the sites, all of them fenced.
+
+        The store gets another name, so that no receipt of the lost one counts. For each site the
+        hub's lanes of now end (what is lost of them may come back from the gateway) and an epoch
+        begins. Nothing left unsigned is signed: the lost hub may have signed something else there.
+        """
+        await self._storage.renew_instance()
+        fenced = []
+        for site in await self._storage.sites():
+            shelf = self.shelf_of(site)
+            for log in await shelf.logs():
+                if log.own:
+                    await self._storage.disown(site.site_id, log.origin)
+            number = epoch_order(site.epoch)[0] + 1
+            epoch = f"e{number}-{self._random(4).hex()}"
+            fenced.append(await self._change(site.site_id, fenced=True, epoch=epoch))
+        return tuple(fenced)
+
+    async def heal(self, site_id: str) -> Site:
+        """Lift a site's fence: its gateway holds nothing of this hub that this hub does not."""
+        site = await self.get(site_id)
+        return await self._change(site_id, fenced=False) if site.fenced else site
+
+    async def _change(self, site_id: str, **fields: object) -> Site:
+        for _ in range(_TRIES):
+            site = await self.get(site_id)
+            try:
+                return await self._storage.update_site(msgspec.structs.replace(site, **fields))
+            except Moved:
+                continue
+        raise TheirsInvalid("hub.busy", "Ask again in a moment.", site=site_id)
+
+    def _writer(self, site_id: str, vkey: str) -> Verifier:
+        """Return the site's writer key out of a vkey of the writer, or of one of its logs."""
+        name = self._keys.site_name(site_id)
+        try:
+            given = Verifier.from_vkey(vkey.strip())
+        except CertsError as error:
+            raise _refused("vkey", error.remedy, cause=error.code) from error
+        signer = given.name if given.name == name else _signer(given.name)
+        if signer != name or given.kind != KIND_NOTE:
+            raise _refused(
+                "vkey", "Copy the line of this very site.", named=given.name[:80], expected=name
+            )
+        return Verifier(name, given.public)
+
+
+def _signer(name: str) -> str:
+    try:
+        return Origin.parse(name).signer
+    except TheirsInvalid:
+        return ""
+
+
+def _refused(part: str, remedy: str, **evidence: object) -> TheirsInvalid:
+    return TheirsInvalid(f"site.{part}", remedy, **evidence)
