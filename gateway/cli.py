@@ -24,6 +24,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "courier": ("gateway.commands.courier", "Add, list and remove couriers."),
     "support": ("gateway.commands.support", "Help at one door, with a reason on record."),
     "code": ("gateway.commands.code", "Show the pick-up code of a parcel that is here."),
+    "key": ("gateway.commands.key", "Take in the code key that the hub derived for this site."),
     "annex": ("gateway.commands.annex", "Erase personal data; the log still verifies."),
     "doctor": ("gateway.commands.doctor", "Is this machine fit for a site?"),
     "status": ("gateway.commands.status", "Show doors, custody and health of the running site."),

@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from certs.errors import KeyInvalid
+from certs.keys import KIND_COSIGNATURE, KIND_NOTE, Verifier
 from gateway import tomlfile
 from gateway.core.policy import Settings
 
@@ -31,6 +33,31 @@ class Kiosk(_Table, frozen=True, kw_only=True):
 
     listen: str = "127.0.0.1:8600"
     kiosks: Annotated[tuple[_Name, ...], Meta(min_length=1, max_length=8)] = ("main",)
+
+    @property
+    def host(self) -> str:
+        """The address alone."""
+        return self.listen.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """The port alone; 0 lets the kernel choose."""
+        return int(self.listen.rpartition(":")[2])
+
+
+class Hub(_Table, frozen=True, kw_only=True):
+    """The cloud end: where to dial it, and the keys that it signs with (`locker-hub vkey`)."""
+
+    url: str = ""
+    writer: str = ""
+    cosigner: str = ""
+
+
+class Sync(_Table, frozen=True, kw_only=True):
+    """Where a backend that can reach this site pulls from; nowhere when empty. Loopback only."""
+
+    listen: str = ""
+    keep_days: Annotated[int, Meta(ge=30, le=3650)] = 90
 
     @property
     def host(self) -> str:
@@ -100,6 +127,8 @@ class Config(_Table, frozen=True, kw_only=True):
 
     data_dir: str
     kiosk: Kiosk = Kiosk()
+    hub: Hub = Hub()
+    sync: Sync = Sync()
     lines: dict[_Name, Line] = {}
     timing: Timing = Timing()
     log: Log = Log()
@@ -120,6 +149,9 @@ def _objections(config: Config) -> list[tuple[str, str]]:
         found.append(("data_dir", "must be an absolute path"))
     if not loopback(config.kiosk.listen):
         found.append(("kiosk.listen", "must be a loopback address and a port, 127.0.0.1:8600"))
+    found += _hub_objections(config.hub)
+    if config.sync.listen and not loopback(config.sync.listen):
+        found.append(("sync.listen", "must be a loopback address and a port, 127.0.0.1:8601"))
     if len(set(config.kiosk.kiosks)) != len(config.kiosk.kiosks):
         found.append(("kiosk.kiosks", "a kiosk is named twice"))
     if len(config.lines) > LINES_MAX:
@@ -130,6 +162,27 @@ def _objections(config: Config) -> list[tuple[str, str]]:
     if len(set(ends)) != len(ends):
         found.append(("lines", "one device or address is named by two lines: a line has one owner"))
     return found
+
+
+def _hub_objections(hub: Hub) -> list[tuple[str, str]]:
+    found = []
+    if hub.url and not (_url(hub.url) and hub.writer and hub.cosigner):
+        found.append(("hub.url", "must be http(s)://host[:port]; writer and cosigner belong to it"))
+    kinds = (("writer", hub.writer, KIND_NOTE), ("cosigner", hub.cosigner, KIND_COSIGNATURE))
+    for name, text, kind in kinds:
+        try:
+            fits = not text or Verifier.from_vkey(text).kind == kind
+        except KeyInvalid:
+            fits = False
+        if not fits:
+            found.append((f"hub.{name}", f"must be the {name}'s line of `locker-hub vkey`"))
+    return found
+
+
+def _url(text: str) -> bool:
+    scheme, _, rest = text.partition("://")
+    host = rest.partition("/")[0]
+    return scheme in {"http", "https"} and bool(host) and text.isprintable() and " " not in text
 
 
 def _line_objections(line: Line) -> list[tuple[str, str]]:

@@ -12,6 +12,8 @@ import msgspec
 from certs.errors import KeyInvalid
 from certs.keys import check_key_name
 from certs.keystore import KeyStore
+from gateway.clock import replace_durably
+from gateway.errors import GatewayError
 from sync.entry import Lane, is_epoch
 from sync.errors import TheirsInvalid
 from sync.store import Identity
@@ -70,6 +72,21 @@ def load_names(data_dir: Path) -> Names:
     except KeyInvalid as error:
         raise _invalid(path, error.remedy) from error
     return names
+
+
+def replace(data_dir: Path, **changed: str | int) -> None:
+    """Change names in `identity.json`, durably and as a whole: `epoch`, `key_version`."""
+    path = data_dir / "identity.json"
+    names = load_names(data_dir)
+    known = msgspec.json.decode(path.read_bytes()[:_BYTES_MAX], type=dict[str, str | int])
+    assert changed.keys() <= known.keys() | {"key_version"}, names
+    replace_durably(path, msgspec.json.encode(known | changed) + b"\n", _unwritable)
+
+
+def _unwritable(path: Path, error: OSError) -> GatewayError:
+    return GatewayError(
+        "site.unwritable", "Check the disk and the folder's owner", path=path, errno=error.errno
+    )
 
 
 def _invalid(path: Path, reason: str) -> TheirsInvalid:

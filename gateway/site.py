@@ -53,6 +53,7 @@ class Who:
     identity: Identity = field(repr=False)
     key_version: int
     code_key: bytes = field(repr=False)
+    older: tuple[tuple[int, bytes], ...] = field(default=(), repr=False)
 
     @property
     def name(self) -> str:
@@ -78,7 +79,52 @@ def load(data: Path) -> Who:
         raise TheirsInvalid(
             "identity.invalid", "Put back the file that init wrote.", reason=str(error)
         ) from error
-    return Who(who, names.key_version, identity.keys_of(data).read(CODE_KEY))
+    known = dict(code_keys(data))
+    if names.key_version not in known:
+        raise TheirsInvalid(
+            "key.missing", "Import the code key of this version.", key_version=names.key_version
+        )
+    current = known.pop(names.key_version)
+    return Who(who, names.key_version, current, tuple(sorted(known.items())))
+
+
+def code_keys(data: Path) -> list[tuple[int, bytes]]:
+    """Return every code key of this site: the one that `init` made, and those imported since."""
+    keys = identity.keys_of(data)
+    versions = {1: CODE_KEY} if CODE_KEY in keys.names() else {}
+    for name in keys.names():
+        word, _, number = name.partition("-")
+        if word == CODE_KEY and number.isdigit():
+            versions[int(number)] = name
+    return [(version, keys.read(name)) for version, name in sorted(versions.items())]
+
+
+def import_code_key(data: Path, version: int, key: bytes) -> None:
+    """Take a code key in and derive new codes with it; live parcels keep their version.
+
+    Raises GatewayError `key.version_taken` when something here was derived with another key of that
+    version. The key is durable before the name that points at it.
+    """
+    known = dict(code_keys(data))
+    if known.get(version) == key:
+        identity.replace(data, key_version=version)
+        return
+    if version in known and _was_used(data, version):
+        raise GatewayError(
+            "key.version_taken",
+            "Have the hub give out its key under a higher version",
+            key_version=version,
+        )
+    keys = identity.keys_of(data)
+    name = f"{CODE_KEY}-{version}"
+    (keys.replace if name in keys.names() else keys.create)(name, key)
+    identity.replace(data, key_version=version)
+
+
+def _was_used(data: Path, version: int) -> bool:
+    book = read_book(data)
+    used = {one.key_version for one in (*book.parcels.values(), *book.retired)}
+    return version in used | {one.key_version for one in book.couriers.values()}
 
 
 def make(data: Path, *, operator: str, site: str) -> Who:
@@ -126,6 +172,11 @@ def settings(who: Who, kiosks: tuple[str, ...] = ("main",), **times: int) -> Set
 def code_key(who: Who) -> CodeKey:
     """Return K_site as the engine and the operator's commands use it."""
     return CodeKey(who.name, who.key_version, who.code_key)
+
+
+def older_keys(who: Who) -> tuple[CodeKey, ...]:
+    """Return the code keys of earlier versions, which live parcels may still need."""
+    return tuple(CodeKey(who.name, version, key) for version, key in who.older)
 
 
 @contextmanager

@@ -32,11 +32,12 @@ def show(parcel: str, data: Path, *, as_json: bool) -> None:
         raise GatewayError(
             "parcel.unknown", "Name a parcel that is here: tenant/TRACKING/piece, or its reference"
         )
-    if found.key_version != who.key_version:
+    keys = {key.version: key for key in (sites.code_key(who), *sites.older_keys(who))}
+    if found.key_version not in keys:
         raise GatewayError(
-            "code.key_version", "This parcel's code belongs to another key", has=found.key_version
+            "code.key_version", "Import the code key of this version", has=found.key_version
         )
-    code: Code = sites.code_key(who).code(found.identity, found.counter)
+    code: Code = keys[found.key_version].code(found.identity, found.counter)
     short = code.short(found.digits)
     told = {"parcel": found.ref, "door": found.door, "short": short, "long": code.long}
     shared.tell(told, f"{short}\n{code.long}", as_json=as_json)

@@ -13,6 +13,7 @@ from typing import Any, Final
 import click
 
 from certs.errors import KeyStoreBroken
+from certs.keys import SigningKey
 from gateway import identity
 from sync import entry as entries
 from sync.entry import Entry, Lane
@@ -122,8 +123,13 @@ def prove(data: Path, lane: str, index: int, out: Path) -> None:
 
 @command.command("vkey")
 @_data
-def vkey(data: Path) -> None:
+@click.option("--writer", is_flag=True, help="One line for all lanes: what the hub wants.")
+def vkey(data: Path, *, writer: bool) -> None:
     """Print the public key of each lane's log, one a line."""
+    if writer:
+        who = identity.load(data)
+        click.echo(SigningKey.from_seed(f"{who.operator}/{who.writer}", who.seed).vkey)
+        return
     with LogFile.open(_database(data)) as file:
         heads = [file.head(lane) for lane in Lane]
     found = _key_findings(data, heads)

@@ -30,9 +30,10 @@ def test_example_is_accepted_and_shows_every_key_with_its_default() -> None:
     everything = config.parse(re.sub(r"(?m)^# (\w+ = )", r"\1", text))
     assert everything.timing.poll_idle_ms == example.timing.poll_idle_ms == 400
     shown = set(re.findall(r"(?m)^(?:# )?(\w+) =", text))
-    for table in (config.Config, config.Kiosk, config.Line, config.Timing, config.Log):
-        tables = {"kiosk", "lines", "timing", "log"} if table is config.Config else set()
-        assert set(table.__struct_fields__) - tables <= shown, table
+    tables = {"kiosk", "hub", "sync", "lines", "timing", "log"}
+    assert set(config.Config.__struct_fields__) - tables <= shown
+    for table in (config.Kiosk, config.Hub, config.Sync, config.Line, config.Timing, config.Log):
+        assert set(table.__struct_fields__) <= shown, table
     assert len(everything.timing.chosen()) >= 12
     by_default = Settings.__dataclass_fields__
     for name, value in everything.timing.chosen().items():
