@@ -15,9 +15,10 @@ BASE: Final = "/api/v1"
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request, checked: the site it is for, the path's and the query's values, the body."""
+    """A request, checked: `what` it asks (the route's name), of which site, with which values."""
 
     hub: Hub
+    what: str
     path: Mapping[str, Any]
     query: Mapping[str, Any]
     body: Any = None

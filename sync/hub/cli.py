@@ -1,23 +1,63 @@
-"""`locker-hub`: the cloud end. This version has the sites' end only, and says so."""
+"""`locker-hub`: the root of the command line.
 
-import sys
+A command's module is loaded when the command is used. Trouble that one of our floors names ends the
+program with exit status 1 and one line on stderr: code, remedy, evidence. Anything else is a bug
+and shows its traceback.
+"""
+
+import importlib
+from typing import Final
 
 import click
+from typing_extensions import override
 
-# EX_UNAVAILABLE of sysexits.h: a script can tell "not in this version" from "failed".
-_UNAVAILABLE = 69
+from certs.errors import CertsError
+from sync.errors import SyncError
+
+# Name -> (module with `command`, the line in --help). tests/house compares it with the modules.
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "init": ("sync.hub.commands.init", "Make a new hub: its keys, its configuration."),
+    "run": ("sync.hub.commands.run", "Run the hub in the foreground."),
+    "site": ("sync.hub.commands.site", "Add, list and show sites; lift a site's fence."),
+    "vkey": ("sync.hub.commands.vkey", "Print the keys that a site's gateway is to know."),
+    "code-key": ("sync.hub.commands.code_key", "Write a site's code key to a file."),
+    "restored": ("sync.hub.commands.restored", "Say that the database came out of a backup."),
+    "status": ("sync.hub.commands.status", "Show health and sites of the running hub."),
+}
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+class CommandTable(click.Group):
+    """A group whose commands are named in a table and loaded when used."""
+
+    @override
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    @override
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        if not isinstance(command, click.Command):
+            msg = f"{COMMANDS[cmd_name][0]}.command is no click.Command"
+            raise TypeError(msg)
+        return command
+
+    @override
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list without loading a single command."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    @override
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except (CertsError, SyncError) as trouble:
+            raise click.ClickException(str(trouble)) from trouble
+
+
+@click.group(cls=CommandTable, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="parcel-locker-gateway", prog_name="locker-hub")
 def main() -> None:
-    """Run the hub, the cloud end of the sites' logs. It comes with a later version.
-
-    Sites of this version need none: they collect, take deposits and keep their log by themselves.
-    """
-    click.echo(
-        "hub.not_in_this_version: the hub comes with a later version; "
-        "a site works without it (see locker-gateway --help)",
-        err=True,
-    )
-    sys.exit(_UNAVAILABLE)
+    """Run the hub, the cloud end of the sites' logs."""

@@ -2,7 +2,8 @@
 
 Three secrets of 32 bytes in `DATA/keys`, never one for two uses: `log` (Ed25519, kind 1),
 `cosigner` (Ed25519, kind 4), `master` (symmetric). A key's *name* differs by site, its bytes do
-not: each site knows this hub under `<operator>/hub/<id>` and `<operator>/hub/<id>/cosigner` (FORMATS.md 1, 3).
+not: each site knows this hub under `<operator>/hub/<id>` and `<operator>/hub/<id>/cosigner`
+(FORMATS.md 1, 3).
 """
 
 import base64

@@ -40,8 +40,7 @@ class Registry:
         Raises `TheirsInvalid` `site.id`, `site.vkey`, `site.url`, `site.label`, and
         `hub.site_exists` where another key or URL is on record.
         """
-        if not _site_id(site_id):
-            raise _refused("id", "A site is 1 to 32 of a-z, 0-9 and dash.", site=site_id[:40])
+        check_site_id(site_id)
         if url and not _url(url):
             raise _refused("url", "Write http://HOST:PORT, or leave it out.")
         if len(label) > LABEL_CHARACTERS_MAX or not label.isprintable():
@@ -136,6 +135,12 @@ class Registry:
                 "vkey", "Copy the line of this very site.", named=given.name[:80], expected=name
             )
         return Verifier(name, given.public)
+
+
+def check_site_id(site_id: str) -> None:
+    """Raise `TheirsInvalid` `site.id` unless a site may be called so."""
+    if not _site_id(site_id):
+        raise _refused("id", "A site is 1 to 32 of a-z, 0-9 and dash.", site=ascii(site_id)[:40])
 
 
 def _signer(name: str) -> str:

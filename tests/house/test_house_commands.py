@@ -10,12 +10,17 @@ from pathlib import Path
 import click
 import pytest
 
-from gateway.cli import COMMANDS
+import gateway.cli
+import sync.hub.cli
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
-DOCUMENTS = sorted({*ROOT.glob("*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("deploy/**/*.md")})
+DOCUMENTS = sorted(
+    {*ROOT.glob("*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("deploy/**/*.md")}
+    | {ROOT / "sync/hub/README.md"}
+)
 TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+TABLES = {"gateway.commands": gateway.cli.COMMANDS, "sync.hub.commands": sync.hub.cli.COMMANDS}
 CODE = re.compile(r"```[a-z]*\n(.*?)```|`([^`\n]+)`", re.DOTALL)
 
 
@@ -105,17 +110,20 @@ def test_make_help_lists_every_target() -> None:
     assert listed == TARGETS - {"help"}
 
 
-def test_root_help_says_of_each_command_what_the_command_says() -> None:
-    for name, (module, text) in COMMANDS.items():
+@pytest.mark.parametrize("package", sorted(TABLES))
+def test_root_help_says_of_each_command_what_the_command_says(package: str) -> None:
+    for name, (module, text) in TABLES[package].items():
         command = importlib.import_module(module).command
         assert command.get_short_help_str(limit=200) == text, name
 
 
-def test_every_command_module_is_in_the_table() -> None:
-    folder = ROOT / "gateway/commands"
+@pytest.mark.parametrize("package", sorted(TABLES))
+def test_every_command_module_is_in_the_table(package: str) -> None:
+    table = TABLES[package]
+    folder = ROOT / package.replace(".", "/")
     modules = {path.stem for path in folder.glob("*.py") if not path.stem.startswith("_")}
-    listed = {module.rpartition(".")[2] for module, _ in COMMANDS.values()}
-    assert {f"gateway.commands.{name}" for name in listed} == {m for m, _ in COMMANDS.values()}
+    listed = {module.rpartition(".")[2] for module, _ in table.values()}
+    assert {f"{package}.{name}" for name in listed} == {m for m, _ in table.values()}
     assert modules == listed
 
 
@@ -133,7 +141,8 @@ def test_every_command_and_option_explains_itself(name: str) -> None:
     assert dumb == []
 
 
-def test_the_example_configuration_is_accepted() -> None:
-    example = ROOT / "deploy/config/gateway.example.toml"
-    config = importlib.import_module("gateway.config")
+@pytest.mark.parametrize("name", ["gateway", "hub"])
+def test_the_example_configuration_is_accepted(name: str) -> None:
+    example = ROOT / f"deploy/config/{name}.example.toml"
+    config = importlib.import_module({"gateway": "gateway.config", "hub": "sync.hub.config"}[name])
     config.parse(example.read_text(), example.name)

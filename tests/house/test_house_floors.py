@@ -28,7 +28,7 @@ IO_MODULES = {
     "tenacity",
 }
 MAY_READ_CLOCKS = re.compile(
-    r"gateway/clock\.py|adapters/(bus|owner|wire|scan)\.py|adapters/simulator/(line|live|server)\.py"
+    r"gateway/clock\.py|sync/hub/clock\.py|adapters/(bus|owner|wire|scan)\.py|adapters/simulator/(line|live|server)\.py"
 )
 MAY_IMPORT_PYMODBUS = re.compile(r"adapters/bus\.py|adapters/simulator/\w+\.py")
 # Reading a clock; sleeping and formatting are the business of ruff and of the reader.

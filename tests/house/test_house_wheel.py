@@ -148,11 +148,3 @@ def test_no_test_or_development_tool_is_asked_for(alone: Path, tmp_path: Path) -
     program = "import importlib.metadata as m; print(*(d.name for d in m.distributions()))"
     installed = set(run(alone / "python", "-c", program, cwd=tmp_path).lower().split())
     assert installed & {"pytest", "hypothesis", "mypy", "ruff", "apsw", "playwright"} == set()
-
-
-def test_the_hub_says_that_it_comes_later(alone: Path, tmp_path: Path) -> None:
-    result = subprocess.run(
-        [alone / "locker-hub"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 69
-    assert result.stderr.startswith("hub.not_in_this_version: ")

@@ -1,0 +1,262 @@
+"""The hub's HTTP side: the routes of the table, what surrounds each of them, and the plain pull.
+
+It listens on loopback only. A page in a browser on this machine must not reach it by a name of its
+own (DNS rebinding) or by a form: the Host must be loopback, an Origin header is refused, and a body
+is `application/json`. Answers are JSON; from 400 on always `{"code", "remedy", "evidence"}`.
+Nothing that was sent is in a log line or in an error.
+"""
+
+import asyncio
+import ipaddress
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+from aiohttp import hdrs, web
+
+from certs.errors import CertsError
+from sync.errors import OursBroken, StoreFailed, SyncError, TheirsInvalid
+from sync.hub import api_read, api_write, logs
+from sync.hub.api_routes import BASE, Call, Param, Route
+from sync.hub.api_types import Answer, Made
+from sync.hub.openapi import KEY_HEADER, describe
+from sync.hub.rooms import Hub
+from sync.pull import make_routes
+from sync.shelf import Shelf
+
+ROUTES: Final[tuple[Route, ...]] = (*api_read.ROUTES, *api_write.ROUTES)
+PULL: Final = "/sites/{site}/sync/v1"
+BODY_S: Final = 10.0
+REQUESTS_MAX: Final = 64
+
+_STATUS: Final = {
+    "request.host": 403,
+    "request.origin": 403,
+    "request.path": 404,
+    "request.method": 405,
+    "request.slow": 408,
+    "request.too_large": 413,
+    "request.media_type": 415,
+    "request.key_reused": 409,
+    "request.key_unsure": 409,
+    "request.busy": 503,
+    "hub.busy": 503,
+    "hub.fenced": 409,
+    "hub.lane_stopped": 409,
+    "hub.site_exists": 409,
+    "hub.beyond": 409,
+    "hub.pruned": 410,
+    "capacity.none": 409,
+    "parcel.here": 409,
+    "parcel.was_here": 409,
+    "parcel.no_identity": 409,
+    "site.no_map": 409,
+    "reservation.other_class": 409,
+    "open.asked": 409,
+    "relay.fork": 409,
+    "relay.too_many": 409,
+    "store.busy": 503,
+    "store.full": 507,
+}
+_BY_HTTP: Final = {
+    404: ("request.path", "Ask for a path of GET /api/v1/openapi.json."),
+    405: ("request.method", "Use the method of this path."),
+    413: ("request.too_large", "Send a smaller body."),
+}
+# SPEC: RFC 3986 3.2.2: an IPv6 address stands in brackets, and nothing else we answer to does.
+_host = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:]+))(?::[0-9]{1,5})?").fullmatch
+_log = logs.get("api")
+
+
+def make_app(hub: Hub) -> web.Application:
+    """Return the application over a hub: the API, its description, and plain pull of each site."""
+    app = web.Application(
+        middlewares=[_refusals, _guard], client_max_size=hub.config.api.body_bytes_max
+    )
+    gate = asyncio.Semaphore(REQUESTS_MAX)
+    app.add_routes([_served(hub, route, gate) for route in ROUTES])
+    described = msgspec.json.encode(describe(ROUTES))
+
+    async def openapi(_request: web.Request) -> web.Response:
+        return _json(described)
+
+    app.add_routes([web.get(f"{BASE}/openapi.json", openapi, allow_head=False)])
+
+    async def shelf_of(request: web.Request) -> Shelf:
+        try:
+            return await hub.shelf(request.match_info["site"])
+        except TheirsInvalid as error:
+            raise TheirsInvalid("exchange.unknown_site", error.remedy, **error.evidence) from error
+
+    app.add_routes(make_routes(shelf_of, prefix=PULL))
+    return app
+
+
+def status_of(error: SyncError | CertsError) -> int:
+    """Return the HTTP status of a refusal."""
+    if error.code in _STATUS:
+        return _STATUS[error.code]
+    if error.code.startswith("hub.unknown") or error.code.endswith(".unknown"):
+        return 404
+    if isinstance(error, StoreFailed | OursBroken):
+        return 500
+    return 400 if error.code.startswith("request.") else 422
+
+
+# --- what surrounds every request ---------------------------------------------------------------
+
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@web.middleware
+async def _refusals(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    """Answer every refusal in one shape; a bug too, without its traceback to the peer."""
+    try:
+        return await handler(request)
+    except (SyncError, CertsError) as error:
+        status = status_of(error)
+        if status >= 500:  # noqa: PLR2004  # HTTP's own border of what is ours
+            _log.error("api.failed", code=error.code)
+        return _refused(error.code, error.remedy, error.evidence, status)
+    except web.HTTPException as error:
+        if error.status < 400:  # noqa: PLR2004  # redirects are no errors
+            raise
+        code, remedy = _BY_HTTP.get(error.status, ("request.malformed", "Send another request."))
+        return _refused(code, remedy, {}, error.status)
+
+
+@web.middleware
+async def _guard(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    """Let in only who asks by a loopback name, and no page of a browser."""
+    if not _host_is_loopback(request.headers.getall(hdrs.HOST, [])):
+        raise TheirsInvalid("request.host", "Ask 127.0.0.1 by this name.")
+    if hdrs.ORIGIN in request.headers:
+        raise TheirsInvalid("request.origin", "The API is for programs, not for web pages.")
+    return await handler(request)
+
+
+def _host_is_loopback(hosts: list[str]) -> bool:
+    found = _host(hosts[0]) if len(hosts) == 1 else None
+    if found is None:
+        return False
+    name = found[1] or found[2]
+    try:
+        return name.lower() == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _served(hub: Hub, route: Route, gate: asyncio.Semaphore) -> web.RouteDef:
+    """Return the route that reads a request, has it answered, and writes the answer."""
+
+    async def serve(request: web.Request) -> web.Response:
+        if gate.locked():
+            raise TheirsInvalid("request.busy", "Ask again in a moment.", limit=REQUESTS_MAX)
+        async with gate:
+            raw = await _raw(request) if route.body else b""
+            call = await _call(hub, route, request, raw)
+            answer = await route.handler(call)
+        return _answered(route, answer)
+
+    return web.route(route.method, route.full, serve)
+
+
+async def _call(hub: Hub, route: Route, request: web.Request, raw: bytes) -> Call:
+    path = {
+        # What cannot be a site's id is no site: one answer for both.
+        one.name: request.match_info[one.name]
+        if one.name == "site"
+        else _value(one, request.match_info[one.name])
+        for one in route.params
+        if one.where == "path"
+    }
+    site = await hub.registry.get(path["site"]) if "site" in path else None
+    known = {one.name for one in route.params if one.where == "query"}
+    stray = sorted(set(request.query) - known)
+    if stray:
+        raise TheirsInvalid("request.query", "This path has no such value.", name=stray[0][:40])
+    query = {
+        one.name: _query(one, request.query.getall(one.name, []))
+        for one in route.params
+        if one.where == "query"
+    }
+    body = _body(route, raw)
+    keys = request.headers.getall(KEY_HEADER, [])
+    if len(keys) > 1 or (keys and not keys[0]):
+        raise TheirsInvalid("request.key", "Send one Idempotency-Key.")
+    return Call(hub, route.name, path, query, body, raw, keys[0] if keys else "", site)
+
+
+def _query(param: Param, values: list[str]) -> Any:
+    if param.many:
+        return tuple(_value(param, one) for one in values)
+    if not values:
+        if param.default is msgspec.UNSET:
+            raise TheirsInvalid("request.query", f"Say {param.name}.", name=param.name)
+        return param.default
+    if len(values) > 1:
+        raise TheirsInvalid("request.query", "Say it once.", name=param.name)
+    return _value(param, values[0])
+
+
+def _value(param: Param, text: str) -> Any:
+    try:
+        return msgspec.convert(text, param.type, strict=False)
+    except msgspec.ValidationError as error:
+        raise TheirsInvalid(
+            "request.query" if param.where == "query" else "request.value",
+            "Write it as the description says.",
+            name=param.name,
+            reason=str(error)[:120],
+        ) from error
+
+
+async def _raw(request: web.Request) -> bytes:
+    if request.content_type != "application/json":
+        raise TheirsInvalid("request.media_type", "Send application/json.")
+    try:
+        async with asyncio.timeout(BODY_S):
+            return await request.read()
+    except TimeoutError:
+        raise TheirsInvalid("request.slow", "Send the whole request at once.") from None
+    except web.RequestPayloadError:  # chunks or a compression that are none
+        raise TheirsInvalid("request.body", "Send the JSON object of this path.") from None
+
+
+def _body(route: Route, raw: bytes) -> Any:
+    if route.body is None:
+        return None
+    try:
+        return msgspec.json.decode(raw, type=route.body)
+    except msgspec.ValidationError as error:
+        # The library names the field and what it should be, never the value.
+        reason = str(error)[:160]
+        raise TheirsInvalid(
+            "request.body", "Send the JSON object of this path.", reason=reason
+        ) from None
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        raise TheirsInvalid("request.body", "Send the JSON object of this path.") from None
+
+
+def _answered(route: Route, answer: Answer) -> web.Response:
+    new = route.keyed and isinstance(answer, Made) and answer.new
+    return _json(msgspec.json.encode(answer), 201 if new else 200)
+
+
+def _refused(code: str, remedy: str, evidence: Any, status: int) -> web.Response:
+    told = {"code": code, "remedy": remedy, "evidence": {k: _plain(v) for k, v in evidence.items()}}
+    return _json(msgspec.json.encode(told), status)
+
+
+def _plain(value: object) -> object:
+    return value if isinstance(value, str | int | bool | None) else str(value)
+
+
+def _json(body: bytes, status: int = 200) -> web.Response:
+    return web.Response(
+        body=body,
+        status=status,
+        content_type="application/json",
+        headers={hdrs.CACHE_CONTROL: "no-store", "X-Content-Type-Options": "nosniff"},
+    )

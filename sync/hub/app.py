@@ -1,0 +1,108 @@
+"""The process: storage, listener, and an end within two seconds of SIGTERM.
+
+    keys -> storage -> sign what a crash left -> listen -> ready -> ... -> stop listening -> close
+
+Nothing has to be saved at the end: whatever was answered is durable already.
+"""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Callable
+from typing import Final
+
+from aiohttp import web
+
+from sync.errors import TheirsInvalid
+from sync.hub import api, logs, systemd
+from sync.hub.api_read import listening
+from sync.hub.config import Config, loopback
+from sync.hub.rooms import Hub, opened
+
+SHUTDOWN_S: Final = 0.5
+"""How long requests under way may take once the hub is to stop."""
+
+_log = logs.get("app")
+
+
+class App:
+    """One process of one hub. `run` returns when `stop` was called."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.stopping = asyncio.Event()
+        self.url = ""
+        self.hub: Hub | None = None
+
+    def stop(self) -> None:
+        """End: no new request, storage closed, within two seconds."""
+        self.stopping.set()
+
+    async def run(self, ready: Callable[["App"], None] | None = None) -> None:
+        """Serve until stopped. Raises `CertsError`, `StoreFailed`, `TheirsInvalid`."""
+        # Before the storage is touched: a hub that would listen elsewhere does nothing at all.
+        if not loopback(self.config.api.listen):
+            raise TheirsInvalid(
+                "hub.not_loopback",
+                "Listen on 127.0.0.1 or [::1]: peers are not authenticated in this version.",
+                listen=self.config.api.listen,
+            )
+        async with opened(self.config) as hub:
+            self.hub = hub
+            await self._sign_what_is_left(hub)
+            async with self._listening(hub):
+                _log.warning("hub.listening", listen=listening(self.config), storage=_kind(hub))
+                systemd.notify("READY=1")
+                if ready is not None:
+                    ready(self)
+                await self.stopping.wait()
+                systemd.notify("STOPPING=1")
+        _log.info("hub.stopped")
+
+    async def _sign_what_is_left(self, hub: Hub) -> None:
+        sites = await hub.storage.sites()
+        for site in sites:
+            left = await hub.voice.seal_all(site)
+            if left:
+                _log.warning("hub.signed_after_crash", site=site.site_id, logs=left)
+        _log.info("hub.opened", sites=len(sites), instance=hub.storage.instance)
+
+    @contextlib.asynccontextmanager
+    async def _listening(self, hub: Hub) -> AsyncIterator[None]:
+        runner = web.AppRunner(
+            api.make_app(hub), access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_S
+        )
+        await runner.setup()
+        try:
+            where = self.config.api
+            try:
+                await web.TCPSite(runner, where.host, where.port).start()
+            except OSError as error:
+                raise TheirsInvalid(
+                    "hub.unavailable",
+                    "Stop what listens there, or choose another port.",
+                    listen=where.listen,
+                    errno=error.errno,
+                ) from error
+            host, port = runner.addresses[0][:2]
+            self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+            yield
+        finally:
+            await runner.cleanup()
+
+
+def _kind(hub: Hub) -> str:
+    return hub.config.storage_url.partition(":")[0]
+
+
+def run(config: Config, ready: Callable[[App], None] | None = None) -> None:
+    """Run a hub in this process until SIGTERM or SIGINT."""
+
+    async def main() -> None:
+        app = App(config)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, app.stop)
+        await app.run(ready)
+
+    asyncio.run(main())

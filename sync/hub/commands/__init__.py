@@ -1,0 +1,1 @@
+"""One file for each command of `locker-hub`: each has `command`, a click.Command."""

@@ -1,0 +1,32 @@
+"""`locker-hub init`: keys and configuration of a new hub."""
+
+from pathlib import Path
+
+import click
+
+from sync.hub import folder
+from sync.hub.commands import _shared as shared
+
+
+@click.command()
+@click.argument("data", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--operator", required=True, metavar="NAME", help="Who operates the sites: lockers.example."
+)
+@click.option(
+    "--storage",
+    default="",
+    metavar="URL",
+    help="postgresql://USER@HOST/NAME; left out: SQLite in DATA.",
+)
+@shared.as_json
+def command(data: Path, operator: str, storage: str, *, as_json: bool) -> None:
+    """Make a new hub: its keys, its configuration.
+
+    DATA/hub.toml and DATA/keys are new; an existing hub is refused. Back up DATA/keys apart from
+    the database: whoever has the master key knows every pick-up code.
+    """
+    made = folder.make(data, operator, storage)
+    file = Path(made.data_dir) / folder.FILE
+    told = {"operator": operator, "config": str(file)}
+    shared.tell(told, f"hub of {operator}: {file}", as_json=as_json)

@@ -1,0 +1,115 @@
+"""`locker-hub site`: the sites that this hub governs."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from sync.hub.api_read import show
+from sync.hub.commands import _shared as shared
+from sync.hub.rooms import Hub
+
+
+@click.group()
+def command() -> None:
+    """Add, list and show sites; lift a site's fence."""
+
+
+@command.command()
+@click.argument("site")
+@shared.config
+@click.option(
+    "--vkey", required=True, metavar="VKEY", help="A line of locker-gateway log vkey at the site."
+)
+@click.option("--url", default="", metavar="URL", help="Where the hub can pull it, if it can.")
+@click.option("--label", default="", metavar="TEXT", help="What people call it.")
+@shared.as_json
+def add(site: str, file: Path, vkey: str, url: str, label: str, *, as_json: bool) -> None:
+    """Add SITE, as 0042, and begin the hub's lanes for it. A running hub is asked to do it."""
+
+    async def here(hub: Hub) -> dict[str, Any]:
+        return _shown(await show(hub, await hub.add_site(site, vkey, url=url, label=label)))
+
+    body = {"site": site, "vkey": vkey.strip(), "url": url, "label": label}
+    chosen = shared.read(file)
+    told = shared.either(chosen, here, lambda: shared.asked(chosen, "POST", "/sites", body))
+    lines = (told["name"], told["hub_vkey"], told["cosigner_vkey"])
+    shared.tell(told, "\n".join(lines), as_json=as_json)
+
+
+@command.command("list")
+@shared.config
+@shared.as_json
+def list_sites(file: Path, *, as_json: bool) -> None:
+    """List the sites."""
+
+    async def here(hub: Hub) -> list[dict[str, Any]]:
+        return [_shown(await show(hub, one)) for one in await hub.storage.sites()]
+
+    def there() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        after = ""
+        while True:
+            page = shared.asked(chosen, "GET", f"/sites?from={after}" if after else "/sites")
+            found += page["sites"]
+            after = page["next"]
+            if not after:
+                return found
+
+    chosen = shared.read(file)
+    told = shared.either(chosen, here, there)
+    shared.tell(told, "\n".join(line(one) for one in told) or "no sites", as_json=as_json)
+
+
+@command.command("show")
+@click.argument("site")
+@shared.config
+@shared.as_json
+def show_site(site: str, file: Path, *, as_json: bool) -> None:
+    """Show SITE: its link, its logs, what needs a person."""
+
+    async def here(hub: Hub) -> dict[str, Any]:
+        return _shown(await show(hub, await hub.registry.get(site)))
+
+    chosen = shared.read(file)
+    told = shared.either(chosen, here, lambda: shared.asked(chosen, "GET", f"/sites/{site}"))
+    lines = [line(told), told["vkey"], told["hub_vkey"], told["cosigner_vkey"]]
+    lines += [
+        f"{one['origin']}  {one['size']}" + (f"  {one['lag']} behind" if one["lag"] else "")
+        for one in told["logs"]
+    ]
+    lines += [f"{one['log']} stopped at {one['index']}: {one['code']}" for one in told["stopped"]]
+    shared.tell(told, "\n".join(lines), as_json=as_json)
+
+
+@command.command()
+@click.argument("site")
+@shared.config
+def heal(site: str, file: Path) -> None:
+    """Lift the fence of SITE by hand: its gateway is lost, or holds nothing that is missing here.
+
+    The link does this by itself once the gateway has brought back what the restore lost. Stop the
+    hub first where it runs on SQLite.
+    """
+
+    async def here(hub: Hub) -> None:
+        await hub.heal(site)
+
+    shared.with_hub(shared.read(file), here)
+    click.echo(f"{site} is healed")
+
+
+def line(told: dict[str, Any]) -> str:
+    """Return one line about a site."""
+    state = "fenced" if told["fenced"] else "linked" if told["link"]["up"] else "no link"
+    behind = sum(one["lag"] for one in told["logs"])
+    needs = [f"{told[what]} {what}" for what in ("alarms", "conflicts", "forks") if told[what]]
+    needs += [f"{behind} entries behind"] if behind else []
+    needs += ["stopped"] if told["stopped"] else []
+    return "  ".join([told["site"], state, told["label"], *needs]).rstrip()
+
+
+def _shown(answer: msgspec.Struct) -> dict[str, Any]:
+    built: dict[str, Any] = msgspec.to_builtins(answer)
+    return built
