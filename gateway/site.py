@@ -123,8 +123,9 @@ def import_code_key(data: Path, version: int, key: bytes) -> None:
 
 def _was_used(data: Path, version: int) -> bool:
     book = read_book(data)
-    used = {one.key_version for one in (*book.parcels.values(), *book.retired)}
-    return version in used | {one.key_version for one in book.couriers.values()}
+    parcels = {one.key_version for one in book.parcels.values()}
+    retired = {one.key_version for one in book.retired}
+    return version in parcels | retired | {one.key_version for one in book.couriers.values()}
 
 
 def make(data: Path, *, operator: str, site: str) -> Who:

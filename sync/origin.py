@@ -10,7 +10,9 @@ from typing import Final, Self
 
 import msgspec
 
+from certs.errors import NoteInvalid
 from certs.keys import Verifier
+from certs.note import parse_note
 from sync.entry import Lane, LaneRef, Writer, is_epoch
 from sync.errors import TheirsInvalid
 
@@ -72,24 +74,28 @@ def epoch_order(epoch: str) -> tuple[int, str]:
 
 
 class Ring:
-    """The writers' keys that a holder knows, by name. Grows; a name keeps its first key."""
+    """The writers' keys that a holder knows, by name. A replaced gateway has a second one."""
 
     def __init__(self, *vkeys: str) -> None:
-        self._public: dict[str, bytes] = {}
+        self._public: dict[str, list[bytes]] = {}
         for vkey in vkeys:
             self.add(Verifier.from_vkey(vkey))
 
     def add(self, writer: Verifier) -> None:
-        """Take in a writer's key; `TheirsInvalid` `origin.other_key` where it has another one."""
-        known = self._public.setdefault(writer.name, writer.public)
-        if known != writer.public:
-            raise TheirsInvalid(
-                "origin.other_key",
-                "A writer has one log key: remove the old one first, if it was changed on purpose.",
-                writer=writer.name,
-            )
+        """Take in a writer's key, beside those it had: what they signed stays good."""
+        known = self._public.setdefault(writer.name, [])
+        if writer.public not in known:
+            known.append(writer.public)
 
-    def verifier(self, origin: Origin) -> Verifier | None:
-        """Return the verifier of a log's checkpoints, or None if its writer is unknown."""
-        public = self._public.get(origin.signer)
-        return None if public is None else Verifier(str(origin), public)
+    def verifier(self, origin: Origin, note: str = "") -> Verifier | None:
+        """Return the verifier of a log's checkpoints, or None if its writer is unknown.
+
+        Of several keys the one that signed `note`, by its key id; else the first.
+        """
+        keys = [Verifier(str(origin), public) for public in self._public.get(origin.signer, ())]
+        try:
+            signers = {(one.name, one.key_id) for one in parse_note(note)[1]}
+        except NoteInvalid:
+            signers = set()
+        signed = [key for key in keys if (key.name, key.key_id) in signers]
+        return next(iter(signed or keys), None)

@@ -1,0 +1,144 @@
+"""Is this disk still the one that wrote last? And, where that is not proved, another epoch.
+
+Three witnesses (FORMATS.md 4, Fence): a *mark* left by whoever restored a backup, a *witness file*
+beside the database that remembers how far it had come, and the *peer* that knows more of us than we
+do (told by the uplink, which leaves a mark too). Any of them begins a new epoch behind a fence: a
+restored book revives used codes whose doors may hold a stranger's parcel by now.
+
+DATA/restored      the mark: why, in one word
+DATA/witness.json  instance and boot of the database, written after it; never before it
+"""
+
+import base64
+import hashlib
+import secrets
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from certs.note import Checkpoint
+from gateway import identity
+from gateway.clock import replace_durably
+from gateway.errors import GatewayError
+from gateway.identity import database_of
+from sync import database, lookup
+from sync.entry import Lane, Writer
+from sync.origin import epoch_order
+from sync.reader import LogFile
+
+MARK: Final = "restored"
+WITNESS: Final = "witness.json"
+WHYS: Final = ("restored", "rolled_back", "forked", "replaced")
+
+
+class Witness(msgspec.Struct, frozen=True):
+    """How far the database beside it had come: which store, its last counted start, its sizes."""
+
+    instance: str
+    boot: int
+    sizes: dict[str, int] = {}  # msgspec copies it
+
+
+def mark(data: Path, why: str) -> None:
+    """Have the next start begin a new epoch behind a fence. Durable when this returns."""
+    assert why in WHYS
+    replace_durably(data / MARK, why.encode() + b"\n", _unwritable)
+
+
+def clear_mark(data: Path) -> None:
+    """The new epoch is in the log: nothing is left to do."""
+    (data / MARK).unlink(missing_ok=True)
+
+
+def broken(data: Path) -> str:
+    """Return why continuity is not proved, or nothing. Reads the database, writes nothing."""
+    marked = _read(data / MARK).decode("ascii", "replace").strip()
+    if marked:
+        return marked if marked in WHYS else "restored"
+    witness = read_witness(data)
+    if witness is None or not database_of(data).exists():
+        return ""
+    with database.opened_read_only(database_of(data)) as connection:
+        about = lookup.about(connection)
+    with LogFile.open(database_of(data)) as log:
+        sizes = {head.origin: head.size for head in log.heads() if head.own}
+    behind = any(sizes.get(origin, 0) < size for origin, size in witness.sizes.items())
+    same = about.get("instance") == witness.instance
+    return "" if same and int(about.get("boot", "0")) >= witness.boot and not behind else "restored"
+
+
+def read_witness(data: Path) -> Witness | None:
+    """Return what the witness file remembers; None when there is none that can be read."""
+    try:
+        return msgspec.json.decode(_read(data / WITNESS), type=Witness)
+    except msgspec.MsgspecError:
+        return None
+
+
+def write_witness(data: Path, witness: Witness) -> None:
+    """Remember how far the database has come; only what is durable in it already."""
+    replace_durably(data / WITNESS, msgspec.json.encode(witness) + b"\n", _unwritable)
+
+
+def parents(data: Path) -> dict[str, tuple[int, str]]:
+    """Return every own log here that is not empty, as `epoch.opened` names parents.
+
+    {origin: (size, base64 root)}.
+    """
+    found = {}
+    with LogFile.open(database_of(data)) as log:
+        for head in log.heads():
+            if head.own and head.size and head.log.writer is Writer.SITE:
+                root = Checkpoint.parse(head.note.partition("\n\n")[0] + "\n").root
+                found[head.origin] = (head.size, base64.b64encode(root).decode())
+    return found
+
+
+def next_epoch(known: list[str]) -> str:
+    """Return a new epoch after all known ones: counter up, eight random hex digits."""
+    counter = max((epoch_order(epoch)[0] for epoch in known), default=0) + 1
+    return f"e{counter}-{secrets.token_hex(4)}"
+
+
+def begin_epoch(data: Path) -> str:
+    """Give the site a new epoch in `identity.json`, unless its epoch has nothing in it yet.
+
+    A crash between this and the epoch's first entry leaves an empty epoch: it is used then.
+    """
+    names = identity.load_names(data)
+    with LogFile.open(database_of(data)) as log:
+        own = {head.log: head.size for head in log.heads() if head.own}
+    used = any(size for ref, size in own.items() if ref.epoch == names.epoch)
+    if not used:
+        return names.epoch
+    epoch = next_epoch([ref.epoch for ref in own] + [names.epoch])
+    identity.replace(data, epoch=epoch)
+    return epoch
+
+
+def digest(book: bytes) -> str:
+    """Return the base64 SHA-256 of a canonical book, as `epoch.opened` and snapshots name it."""
+    return base64.b64encode(hashlib.sha256(book).digest()).decode()
+
+
+def lanes(names: identity.Names) -> list[str]:
+    """Return the origins of a site's lanes in its present epoch."""
+    return [f"{names.operator}/{names.writer}/{names.epoch}/{lane}" for lane in Lane]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()[:4096]
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise GatewayError(
+            "site.unreadable", "Check the disk and the folder's owner", path=path, errno=error.errno
+        ) from error
+
+
+def _unwritable(path: Path, error: OSError) -> GatewayError:
+    return GatewayError(
+        "site.unwritable", "Check the disk and the folder's owner", path=path, errno=error.errno
+    )
