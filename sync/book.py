@@ -19,11 +19,10 @@ is *doubt* there, until somebody has made sure of that door (`Compartment.proved
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple, Self
 
 from sync import bookpage, facts
-from sync.capacity import name_of
 from sync.entry import Lane, Writer
 from sync.errors import SyncError, TheirsInvalid
 from sync.holdings import Holdings, identity_of
@@ -64,7 +63,6 @@ class Book(Views):
 
     sizes: dict[str, int] = field(default_factory=dict)
     epochs: dict[str, Epoch] = field(default_factory=dict)
-    fences: dict[str, str] = field(default_factory=dict)
     holdings: Holdings = field(default_factory=Holdings)
     rights: Rights = field(default_factory=Rights)
     stopped: dict[str, Stop] = field(default_factory=dict)
@@ -74,6 +72,7 @@ class Book(Views):
     last_at: At = (0, 0)
     anchor: tuple[At, int, int] | None = None
     stale: bool = False
+    _newest: str = ""
     _waiting: dict[str, dict[int, Item]] = field(default_factory=dict)
 
     def take(  # noqa: PLR0917  # the parts of a stored entry, in their order
@@ -99,7 +98,7 @@ class Book(Views):
         item = Item(at, fact, annex, private, seen, critical, broken)
         self._waiting.setdefault(log, {})[index] = item
         self._advance(log)
-        if log.partition(":")[2] in {"su", "sc"}:
+        if self._waiting and log.endswith((":su", ":sc")):
             custody = [other for other in self._waiting if other.endswith(":sc") and other != log]
             for other in sorted(custody, key=log_order):
                 self._advance(other)
@@ -109,20 +108,21 @@ class Book(Views):
     def canonical(self) -> bytes:
         """Return the book as bytes that are equal exactly when two books are equal.
 
-        They are what a snapshot holds; nothing personal is in them.
+        They are what a snapshot holds; nothing personal is in them, and no words of a library's
+        error (the evidence of a stop), which another version may word otherwise.
         """
         compartments, parcels, retired = bookpage.bare(self.holdings)
         return bookpage.Page(
             sizes={log: size for log, size in self.sizes.items() if size},
             epochs=self.epochs,
-            fences=self.fences,
             map=self.map,
+            reading=self.holdings.reader,
             compartments=compartments,
             parcels=parcels,
             retired=retired,
             counters=self.counters,
             rights=self.rights.bare(),
-            stopped=self.stopped,
+            stopped={log: replace(stop, evidence="") for log, stop in self.stopped.items()},
             guard=(self.guard_level_ms, self.guard_witnessed_ms, self.witnessed_ms),
             last_at=self.last_at,
             anchor=self.anchor,
@@ -136,12 +136,15 @@ class Book(Views):
         later come with them.
         """
         page = bookpage.Page.parse(data)
+        beside = dict(annexes)
+        for ref in page.rights.expected.keys() & beside.keys():
+            page.rights.expected[ref].identity = identity_of(beside[ref])
+        custody = [log for log in (*page.sizes, *page.stopped) if log.endswith(":sc")]
         level_ms, at_ms, witnessed_ms = page.guard
         return cls(
             sizes=page.sizes,
             epochs=page.epochs,
-            fences=page.fences,
-            holdings=bookpage.holdings_of(page, annexes),
+            holdings=bookpage.holdings_of(page, beside),
             rights=page.rights,
             stopped=page.stopped,
             guard_level_ms=level_ms,
@@ -149,16 +152,16 @@ class Book(Views):
             witnessed_ms=witnessed_ms,
             last_at=page.last_at,
             anchor=page.anchor,
+            _newest=max(custody, key=log_order, default=""),
         )
 
     # --- order --------------------------------------------------------------------------------
 
     def _advance(self, log: str) -> None:
-        waiting = self._waiting.get(log, {})
-        while log not in self.stopped and self.sizes.get(log, 0) in waiting:
-            if log.endswith(":sc") and not self._may_follow(log):
+        waiting = self._waiting[log]
+        while (size := self.sizes.get(log, 0)) in waiting:
+            if log.endswith(":sc") and log != self._newest and not self._may_begin(log):
                 return
-            size = self.sizes.get(log, 0)
             item = waiting.pop(size)
             try:
                 if item.broken is not None:
@@ -167,32 +170,40 @@ class Book(Views):
             except SyncError as error:
                 self.stopped[log] = Stop(size, error.code, str(error.evidence)[:200])
                 waiting.clear()
-                return
+                break
             self.sizes[log] = size + 1
+        if not waiting:
+            del self._waiting[log]
 
-    def _may_follow(self, log: str) -> bool:
-        """Return whether it is this custody log's turn in the succession of epochs."""
+    def _may_begin(self, log: str) -> bool:
+        """Return whether it is this custody log's turn in the succession of epochs.
+
+        A log whose turn it would be, but for a later one that was begun (or tried: it may have
+        stopped for want of these entries), makes the book stale. One that has to wait does not:
+        folded again it would wait again.
+        """
         order = log_order(log)
-        begun = (other for other, size in self.sizes.items() if size and other.endswith(":sc"))
-        if any(log_order(other) > order for other in begun):
+        epoch = self.epochs.get(log.partition(":")[0])
+        if order[0] > 1 and (
+            epoch is None
+            or any(self.sizes.get(parent, 0) < size for parent, size in epoch.parents.items())
+        ):
+            return False
+        if self._newest and log_order(self._newest) > order:
             self.stale = True
             return False
-        if order[0] == 1:
-            return True
-        epoch = self.epochs.get(log.partition(":")[0])
-        return epoch is not None and all(
-            self.sizes.get(parent, 0) >= size for parent, size in epoch.parents.items()
-        )
+        self._newest = log
+        return True
 
     # --- the fold -----------------------------------------------------------------------------
 
     def _fold(self, log: str, index: int, item: Item) -> None:
         ref, fact, voice = f"{log}{index}", item.fact, log.partition(":")[2]
-        if fact is not None and voice[1] != facts.lane_of(fact).letter:
-            raise _refused("wrong_lane", kind=facts.kind_of(fact), entry=ref)
-        if fact is not None and not facts.may_write(Writer(voice[0]), fact):
-            raise _refused("wrong_writer", kind=facts.kind_of(fact), entry=ref)
         if fact is not None:
+            if voice[1] != facts.lane_of(fact).letter:
+                raise _refused("wrong_lane", kind=facts.kind_of(fact), entry=ref)
+            if not facts.may_write(Writer(voice[0]), fact):
+                raise _refused("wrong_writer", kind=facts.kind_of(fact), entry=ref)
             self._fold_either(log, index, fact, item.seen or {})
             if voice[0] == "h":
                 self._fold_hub(ref, fact, item.annex)
@@ -207,8 +218,8 @@ class Book(Views):
             self.holders.setdefault(item.private, []).append(ref)
         if item.critical is not None:
             of, door = item.critical
-            names = (ref, of, None if door is None else str(door))
-            self.rights.cautious |= {name: ref for name in names if name is not None}
+            self.rights.restrict(ref, ref, of, None if door is None else str(door))
+        self.rights.begun(ref)
 
     def _fold_either(self, log: str, index: int, fact: facts.AnyFact, seen: Seen) -> None:
         """Take what both writers may say."""
@@ -254,20 +265,21 @@ class Book(Views):
             case _:
                 pass
 
-    def _fold_site(self, ref: str, item: Item, fact: facts.AnyFact) -> None:  # noqa: C901  # one line a kind
+    def _fold_site(self, ref: str, item: Item, fact: facts.AnyFact) -> None:  # noqa: C901, PLR0912  # a line a kind
         """Take what only the site says."""
         rights = self.rights
         match fact:
             case facts.EpochOpened():
-                self.epochs[ref.partition(":")[0]] = Epoch(fact.why, _custody(fact.parents))
+                began = Epoch(fact.why, _custody(fact.parents))
+                self.epochs.setdefault(ref.partition(":")[0], began)
             case facts.FenceSet():
-                self.fences[ref] = fact.why
+                rights.set_fence(ref, fact.why)
             case facts.FenceLifted(of=str(of)):
-                self.fences.pop(of, None)
+                rights.lift_fence(of, known=self.known(of))
             case facts.AlarmRaised():
                 rights.raise_alarm(Alarm(ref, fact.alarm, fact.door, fact.about))
             case facts.ReservationClosed(of=str(of)) | facts.CapacityReleased(of=str(of)):
-                rights.end_promise(of, name_of(fact.size, fact.band), known=self.known(of))
+                rights.end_promise(of, known=self.known(of))
             case facts.RequestDeclined(of=str(of)):
                 rights.answer(of, known=self.known(of))
             case facts.ConfigSet() if fact.item != "setting":
@@ -278,6 +290,8 @@ class Book(Views):
                 self.anchor = (item.at, fact.utc_ms, fact.error_ms)
             case facts.AnnexErased():
                 self.holdings.erase(fact)
+                if fact.of in rights.expected:
+                    rights.expected[fact.of].identity = None
             case _ if fact.door is not None and facts.lane_of(fact) is Lane.CUSTODY:
                 self.holdings.fold_door(ref, item.at, fact, item.annex)
                 self._use_rights(ref, fact, item.seen or {})

@@ -7,7 +7,7 @@ annexes that are kept (`annexes`), so an erased one stays erased in a restored b
 import base64
 import hashlib
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import replace
 
 import msgspec
@@ -16,7 +16,7 @@ from sync.errors import TheirsInvalid
 from sync.holdings import RETIRED_MAX, Holdings, identity_of
 from sync.records import Annex, At, Compartment, Epoch, Parcel, Retired, Stop
 from sync.rights import Rights
-from sync.sitemap import SiteMap
+from sync.sitemap import MapReader, SiteMap
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -24,8 +24,8 @@ class Page(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     sizes: dict[str, int]
     epochs: dict[str, Epoch]
-    fences: dict[str, str]
     map: SiteMap
+    reading: MapReader
     compartments: list[Compartment]
     parcels: list[Parcel]
     retired: list[Retired]
@@ -69,9 +69,8 @@ def bare(holdings: Holdings) -> tuple[list[Compartment], list[Parcel], list[Reti
     return compartments, parcels, retired
 
 
-def holdings_of(page: Page, annexes: Iterable[tuple[str, Annex]]) -> Holdings:
-    """Return what the page holds, with identities out of the annexes kept: (entry, annex)."""
-    beside = dict(annexes)
+def holdings_of(page: Page, beside: Mapping[str, Annex]) -> Holdings:
+    """Return what the page holds, with identities out of the annexes kept, by entry."""
     known = {ref: identity_of(annex) for ref, annex in beside.items()}
     holders: dict[str, list[str]] = {}
     for ref, (annex, salt) in beside.items():
@@ -90,4 +89,5 @@ def holdings_of(page: Page, annexes: Iterable[tuple[str, Annex]]) -> Holdings:
         ),
         counters=page.counters,
         holders=holders,
+        reader=page.reading,
     )

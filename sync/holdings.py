@@ -168,8 +168,15 @@ def _histories_meet(compartment: Compartment, ref: str) -> bool:
 
 
 def identity_of(annex: Annex | None) -> str | None:
-    """Return the parcel identity that an annex names: `<tenant>/<TRACKING>/<piece>`."""
+    """Return the parcel identity that an annex names: `<tenant>/<TRACKING>/<piece>`.
+
+    None where there is no annex, or where it names no parcel: it is what its writer says, and is
+    not in the book, so that it stops nothing.
+    """
     if annex is None:
         return None
-    known = canonical.decode(annex[0])
-    return f"{known['tenant']}/{known['tracking']}/{known['piece']}"
+    try:
+        known = canonical.decode(annex[0])
+        return f"{known['tenant']}/{known['tracking']}/{known['piece']}"
+    except (TheirsInvalid, KeyError):
+        return None

@@ -29,10 +29,10 @@ def log_order(log: str) -> tuple[int, str]:
     return int(epoch[1:].partition("-")[0]), epoch
 
 
-def ref_order(ref: str) -> tuple[int, str, int]:
-    """Return the key that sorts references by epoch, then by index."""
+def ref_order(ref: str) -> tuple[int, str, int, str]:
+    """Return the key that sorts references by epoch, then by index; no two have the same."""
     log, index = split(ref)
-    return *log_order(log), index
+    return *log_order(log), index, log
 
 
 def split(ref: str) -> tuple[str, int]:
@@ -52,10 +52,12 @@ def is_ref(text: str) -> bool:
 def has_seen(seen: Seen, log: str, index: int) -> bool:
     """Say whether somebody who had read `seen` had read entry `index` of `log`.
 
-    Whoever has read an entry of a later epoch of the same writer and lane has read the log's end.
+    What it says of that very log counts: a restored site's lost entries come after it has begun a
+    later epoch. Of a log that it does not name, whoever has read an entry of a later epoch of the
+    same writer and lane has read the end.
     """
-    if seen.get(log, 0) > index:
-        return True
+    if log in seen:
+        return seen[log] > index
     voice = log.partition(":")[2]
     later = (other for other, size in seen.items() if size and other.partition(":")[2] == voice)
     return any(log_order(other) > log_order(log) for other in later)

@@ -11,8 +11,10 @@ Every rule here holds whichever of the two writers' entries is folded first (FOR
   of service* wins; of two concurrent settings the one made on the spot.
 - A *claim* stands beside the facts; a fact wins, and a difference is surfaced.
 
-An end that arrives before its beginning waits in `ends`; one that arrives after is spent on it. So
-nothing is remembered for ever only because it once might have come in another order.
+An end that arrives before its beginning waits in `ends`, under what it ends; one that arrives after
+is spent on it. When the entry itself is folded, whatever it turns out to be, nothing waits for it
+any more (`begun`). So nothing is remembered for ever only because it once might have come in
+another order, and an end of the wrong kind of thing does nothing in either order.
 """
 
 from collections.abc import Callable
@@ -45,7 +47,8 @@ class Rights:
     service: dict[int, Register[str]] = field(default_factory=dict)
     settings: dict[str, Register[Scalar]] = field(default_factory=dict)
     alarms: dict[str, Alarm] = field(default_factory=dict)
-    ends: dict[str, str] = field(default_factory=dict)
+    fences: dict[str, str] = field(default_factory=dict)
+    ends: dict[str, list[str]] = field(default_factory=dict)
     cautious: dict[str, str] = field(default_factory=dict)
 
     def bare(self) -> "Rights":
@@ -111,26 +114,33 @@ class Rights:
 
     def promise(self, ref: str, fact: facts.ReservationMade) -> None:
         """The hub spends a right, unless the site has ended this promise already."""
-        if self._is_over(ref):
-            return
         made = Reservation(
-            ref, fact.size, fact.band, fact.tag, fact.key_version, fact.until_ms
+            ref, fact.size, fact.band, fact.tag, fact.key_version, fact.until_ms,
+            cancelled=self._is_over("cancelled", ref),
         )  # fmt: skip
-        made.cancelled = self.ends.pop(f"cancel {ref}", None) is not None
-        self.escrow.promises[ref] = made
+        if self._is_over("promise", ref):
+            self.escrow.add(self.escrow.ended, made.kind)
+        else:
+            self.escrow.promises[ref] = made
 
     def cancel(self, of: str, *, known: bool) -> None:
         """The hub takes a promise back; its right stays behind it until the site ends it."""
         if of in self.escrow.promises:
             self.escrow.promises[of].cancelled = True
         elif not known:
-            self.ends[f"cancel {of}"] = of
+            self._wait("cancelled", of)
 
-    def end_promise(self, of: str, kind: str, *, known: bool) -> None:
-        """The site ends a promise and its right."""
-        self.escrow.add(self.escrow.ended, kind)
-        self._end(self.escrow.promises, of, known=known)
-        self.ends.pop(f"cancel {of}", None)
+    def end_promise(self, of: str, *, known: bool) -> None:
+        """The site ends a promise and its right: once, however often it says so.
+
+        A restored site may end again what it had ended before; counted twice, the right of another
+        promise would be gone. The class is the promise's own, whatever this entry says.
+        """
+        made = self.escrow.promises.pop(of, None)
+        if made is not None:
+            self.escrow.add(self.escrow.ended, made.kind)
+        elif not known:
+            self._wait("promise", of)
 
     def move(self, fact: facts.CapacityTransferred, *, by_hub: bool) -> None:
         """Rights go from one end to the other."""
@@ -140,27 +150,34 @@ class Rights:
 
     def ask(self, ref: str, fact: facts.OpenRequested) -> None:
         """Support asks for a door, unless the site has answered already."""
-        if fact.door is not None and not self._is_over(ref):
+        if fact.door is not None and not self._is_over("request", ref):
             self.requests[ref] = Request(
                 ref, fact.door, fact.by, fact.why, fact.case, fact.until_ms
             )  # fmt: skip
 
     def answer(self, of: str, *, known: bool) -> None:
         """The site answers what the hub asked."""
-        self._end(self.requests, of, known=known)
+        self._end("request", self.requests, of, known=known)
 
     def expect(self, ref: str, fact: facts.ParcelExpected, identity: str | None) -> None:
         """The hub expects a parcel."""
         self.expected[ref] = Expected(ref, fact.tag, fact.key_version, fact.size, identity)
 
-    def _is_over(self, ref: str) -> bool:
-        return self.ends.pop(ref, None) is not None
+    def begun(self, ref: str) -> None:
+        """The entry is folded: nothing waits for it any more."""
+        self.ends.pop(ref, None)
 
-    def _end(self, standing: dict[str, Any], of: str, *, known: bool) -> None:
+    def _is_over(self, what: str, ref: str) -> bool:
+        return what in self.ends.get(ref, ())
+
+    def _end(self, what: str, standing: dict[str, Any], of: str, *, known: bool) -> None:
         if standing.pop(of, None) is None and not known:
-            self.ends[of] = of
+            self._wait(what, of)
 
-    # --- registers, claims, alarms ------------------------------------------------------------
+    def _wait(self, what: str, of: str) -> None:
+        self.ends[of] = sorted({what, *self.ends.get(of, ())})
+
+    # --- registers, claims, alarms, fences ----------------------------------------------------
 
     def set_service(self, door: int, write: Write[str]) -> str:
         """Take a service flag in; return why the compartment is out of service, or nothing."""
@@ -187,10 +204,25 @@ class Rights:
 
     def raise_alarm(self, alarm: Alarm) -> None:
         """An alarm stands, unless a clear that names it was folded before."""
-        if not self._is_over(alarm.ref):
+        if not self._is_over("alarm", alarm.ref):
             self.alarms[alarm.ref] = alarm
 
     def clear_alarms(self, raises: tuple[str, ...], known: Callable[[str], bool]) -> None:
         """The raises named end; a raise that the clear has not seen stays."""
         for raised in raises:
-            self._end(self.alarms, raised, known=known(raised))
+            self._end("alarm", self.alarms, raised, known=known(raised))
+
+    def set_fence(self, ref: str, why: str) -> None:
+        """A fence stands, unless its lifting was folded before: a later epoch may lift it."""
+        if not self._is_over("fence", ref):
+            self.fences[ref] = why
+
+    def lift_fence(self, of: str, *, known: bool) -> None:
+        """The fence ends."""
+        self._end("fence", self.fences, of, known=known)
+
+    def restrict(self, ref: str, *names: str | None) -> None:
+        """Treat what `ref` names with caution; of several that ask so the first is kept."""
+        for name in names:
+            if name is not None:
+                self.cautious[name] = min(ref, self.cautious.get(name, ref), key=ref_order)

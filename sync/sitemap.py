@@ -70,13 +70,15 @@ def items(site: SiteMap) -> list[tuple[str, dict[str, Scalar]]]:
     ]
 
 
-class MapReader:
-    """Gather the items of a map as they are folded; the map changes when the last one is in."""
+class MapReader(msgspec.Struct):
+    """Gather the items of a map as they are folded; the map changes when the last one is in.
 
-    def __init__(self) -> None:
-        self._head: MapHead | None = None
-        self._boards: dict[str, BoardItem] = {}
-        self._doors: dict[int, DoorItem] = {}
+    Outside a map, from its head to its last item, there is nothing to gather.
+    """
+
+    head: MapHead | None = None
+    boards: dict[str, BoardItem] = {}
+    doors: dict[int, DoorItem] = {}
 
     def add(self, item: str, value: dict[str, Scalar]) -> SiteMap | None:
         """Take one item; return the new map when it is whole, else None.
@@ -84,16 +86,17 @@ class MapReader:
         Unknown items are ignored. Raises `msgspec.ValidationError` on a malformed value.
         """
         if item == "map":
-            self._head = msgspec.convert(value, MapHead)
-            self._boards, self._doors = {}, {}
+            self.head = msgspec.convert(value, MapHead)
+            self.boards, self.doors = {}, {}
         elif item == "board":
             board = msgspec.convert(value, BoardItem)
-            self._boards[board.name] = board
+            self.boards |= {board.name: board} if self.head else {}
         elif item == "door":
             door = msgspec.convert(value, DoorItem)
-            self._doors[door.number] = door
-        head = self._head
-        if head is None or (len(self._boards), len(self._doors)) != (head.boards, head.doors):
+            self.doors |= {door.number: door} if self.head else {}
+        head = self.head
+        if head is None or (len(self.boards), len(self.doors)) != (head.boards, head.doors):
             return None
-        self._head = None
-        return SiteMap(boards=self._boards, doors=self._doors)
+        whole = SiteMap(boards=self.boards, doors=self.doors)
+        self.head, self.boards, self.doors = None, {}, {}
+        return whole

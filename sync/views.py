@@ -17,7 +17,6 @@ class Views:
     __slots__ = ()
 
     sizes: dict[str, int]
-    fences: dict[str, str]
     holdings: Holdings
     rights: Rights
 
@@ -60,6 +59,11 @@ class Views:
     def alarms(self) -> dict[str, Alarm]:
         """The alarms that stand, by the entry that raised them."""
         return self.rights.alarms
+
+    @property
+    def fences(self) -> dict[str, str]:
+        """The fences that stand and why, by the entry that set them."""
+        return self.rights.fences
 
     @property
     def fenced(self) -> bool:
