@@ -93,6 +93,12 @@ class Push(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     annexes: Annotated[tuple[PushedAnnex, ...], msgspec.Meta(max_length=CHUNK_ENTRIES_MAX)] = ()
 
 
+class Sized(msgspec.Struct, frozen=True):
+    """How far a holder is: what a push is answered with, and a conflict."""
+
+    size: Annotated[int, msgspec.Meta(ge=0, le=NUMBER_MAX)]
+
+
 class Line(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """One line of a page with `annex=1`."""
 

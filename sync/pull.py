@@ -93,6 +93,7 @@ _STATUS: Final = {
     "exchange.busy": 503,
     "exchange.slow": 503,
 }
+_UNREAD: Final = {f"exchange.{what}" for what in ("body", "coding", "slow", "too_large")}
 _UNPROCESSABLE: Final = 422
 _UNAVAILABLE: Final = 503
 _READ_ENTRIES: Final = 128
@@ -141,11 +142,9 @@ class _Pull:
             f"{log}/cosignatures": self._take_receipt,
             f"{log}/entries": self._take_entries,
         }
-        elsewhere = self._elsewhere(
-            {f"{log}/entries": "GET, HEAD, POST"}
-            | dict.fromkeys(reads.keys() - writes.keys(), "GET, HEAD")
-            | dict.fromkeys(writes.keys() - reads.keys(), "POST")
-        )
+        elsewhere = dict.fromkeys(reads, _refusing("GET, HEAD"))
+        elsewhere |= dict.fromkeys(writes, _refusing("POST"))
+        elsewhere[f"{log}/entries"] = _refusing("GET, HEAD, POST")
         return [
             *(self._route("GET", prefix + path, do) for path, do in reads.items()),
             *(self._route("HEAD", prefix + path, do) for path, do in reads.items()),
@@ -153,18 +152,6 @@ class _Pull:
             *(self._route("*", prefix + path, elsewhere[path]) for path in sorted(elsewhere)),
             self._route("*", prefix + "{rest:(?:/.*)?}", _nothing_here),
         ]
-
-    def _elsewhere(self, allowed: dict[str, str]) -> dict[str, Handler]:
-        """Return, for each path, what answers the methods that it does not have."""
-
-        def refusing(methods: str) -> Handler:
-            async def refuse(ask: Ask) -> web.Response:
-                method = ask.request.method[:20]
-                raise refused("method", f"Use {methods}.", method=method, allowed=methods)
-
-            return refuse
-
-        return {path: refusing(methods) for path, methods in allowed.items()}
 
     # --- around every handler ------------------------------------------------------------------
 
@@ -386,6 +373,16 @@ async def _packed(ask: Ask, data: bytes, kind: str, tag: str = "") -> web.Respon
     return answer
 
 
+def _refusing(methods: str) -> Handler:
+    """Return what answers the methods that a resource does not have."""
+
+    async def refuse(ask: Ask) -> web.Response:
+        method = ask.request.method[:20]
+        raise refused("method", f"Use {methods}.", method=method, allowed=methods)
+
+    return refuse
+
+
 async def _nothing_here(ask: Ask) -> web.Response:
     path = ascii(ask.request.path)[:100]
     raise refused("no_resource", "The README of sync names the resources.", path=path)
@@ -443,7 +440,7 @@ def _refusal(error: SyncError) -> web.Response:
         answer.headers[hdrs.RETRY_AFTER] = "2"
     if "allowed" in evidence:
         answer.headers[hdrs.ALLOW] = str(evidence["allowed"])
-    if error.code in {"exchange.too_large", "exchange.coding", "exchange.slow"}:
+    if error.code in _UNREAD:
         answer.force_close()
     return answer
 
