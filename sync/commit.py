@@ -6,7 +6,7 @@ computed is dropped and the logs stand as they stood.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Final
 
 from certs.errors import NoteInvalid
@@ -63,14 +63,57 @@ class LogState:
 
 @dataclass(slots=True)
 class Changes:
-    """Rows to write, by table, and the states that hold once they are durable."""
+    """Rows to write, by table, and the states that hold once they are durable.
 
+    `annexes`: a row without data is the mark of an erasure. `erased` are the rows of those, which
+    await no annex any more. What each list of values holds, `sync.writing` says beside its SQL.
+    """
+
+    begun: list[Values] = field(default_factory=list)
     entries: list[Values] = field(default_factory=list)
     annexes: list[Values] = field(default_factory=list)
+    awaited: list[Values] = field(default_factory=list)
+    erased: list[Values] = field(default_factory=list)
+    foretold: list[Values] = field(default_factory=list)
     nodes: list[Values] = field(default_factory=list)
     kept: list[Values] = field(default_factory=list)
     heads: list[Values] = field(default_factory=list)
+    receipts: list[Values] = field(default_factory=list)
+    snapshots: list[Values] = field(default_factory=list)
+    about: list[Values] = field(default_factory=list)
+    pruned: list["Pruning"] = field(default_factory=list)
     states: dict[Lane, LogState] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        """Say whether there is anything to write."""
+        return any(getattr(self, one.name) for one in fields(self) if one.name != "states")
+
+    def add(self, other: "Changes") -> None:
+        """Take in what another part of the same transaction writes; they touch different logs."""
+        for one in fields(self):
+            if one.name != "states":
+                getattr(self, one.name).extend(getattr(other, one.name))
+        self.states |= other.states
+
+    @property
+    def forgets(self) -> bool:
+        """Whether bytes go that must not stay in the WAL."""
+        return bool(self.erased or self.pruned)
+
+
+@dataclass(frozen=True, slots=True)
+class Pruning:
+    """Rows [first, stop) of a log lose their bytes and annexes, but for `spared`.
+
+    `again` are rows that were spared before and are not any more. `oldest` is the log's from then.
+    """
+
+    log: int
+    first: int
+    stop: int
+    oldest: int
+    spared: tuple[int, ...] = ()
+    again: tuple[int, ...] = ()
 
 
 def check(record: Record) -> Entry:
@@ -112,8 +155,15 @@ def plan(
         _append(changes, states[record.lane].id, tree, record)
     for lane in sorted(trees):
         _seal(changes, states[lane], trees[lane])
-    changes.annexes += [(number, None, None, str(by)) for number, by in erased]
+    erase(changes, erased)
     return changes
+
+
+def erase(changes: Changes, erased: Iterable[tuple[int, Ref]]) -> None:
+    """Add the erasure of annexes (row, entry that says so)."""
+    for number, by in erased:
+        changes.annexes.append((number, None, None, str(by)))
+        changes.erased.append((number,))
 
 
 def begin(identity: Identity, lane: Lane) -> Values:

@@ -106,6 +106,19 @@ def connect(path: Path) -> sqlite3.Connection:
         return connection
 
 
+def connect_reader(path: Path) -> sqlite3.Connection:
+    """Open a connection that cannot write or checkpoint, beside the one that does."""
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    with explained(path):
+        # Used on one thread, and closed on another once that has ended.
+        connection = sqlite3.connect(
+            uri, uri=True, isolation_level=None, check_same_thread=False, timeout=1
+        )
+        for pragma in ("query_only=ON", "mmap_size=0", "trusted_schema=OFF"):
+            connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
 def configure(connection: sqlite3.Connection) -> None:
     """Set WAL and the rest on a connection that writes."""
     mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
@@ -116,13 +129,15 @@ def configure(connection: sqlite3.Connection) -> None:
 
 
 def check_schema(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise `StoreFailed` torn unless the tables are exactly those of `schema/`.
+    """Raise `StoreFailed` torn unless the tables are exactly those of `schema/` at its version.
 
     A file made to look like ours could otherwise bring any types into the rows.
     """
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
     with contextlib.closing(sqlite3.connect(":memory:")) as model:
         for number, sql in migrations():
-            model.executescript(_script(number, sql))
+            if number <= version:
+                model.executescript(_script(number, sql))
         if _tables(connection) != _tables(model):
             raise StoreFailed("torn", path=str(path), what="the tables are not ours")
 

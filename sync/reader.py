@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from sync import database
-from sync.entry import Lane, LaneRef, Writer
+from sync.entry import Lane, LaneRef, Writer, is_epoch
 from sync.errors import StoreFailed, TheirsInvalid
 from sync.merkle import Nodes, prove_inclusion
+from sync.origin import epoch_order
 from sync.proof import Proof
 from sync.rows import (
     INDEX_BITS,
@@ -22,8 +23,10 @@ from sync.rows import (
     Annex,
     Head,
     Page,
+    Receipt,
     Record,
     Row,
+    Taken,
     fold_level,
     place_of,
     row_id,
@@ -31,6 +34,8 @@ from sync.rows import (
 
 PAGE_ROWS: Final = 256
 """Rows read at a time: what they become still fits the processor's cache."""
+SHELF_VERSION: Final = 2
+"""The schema that first held receipts, snapshots and annexes to come."""
 _ENTRIES_MAX: Final = (1 << INDEX_BITS) - 1
 _LOGS_MAX: Final = 1 << 22
 """As the schema says, which a made-up file does not obey."""
@@ -42,6 +47,9 @@ class LogFile:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
         self._path = path
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        # A backup that an older version wrote is read as it stands.
+        self._has_shelf = version >= SHELF_VERSION
 
     @classmethod
     @contextlib.contextmanager
@@ -59,11 +67,14 @@ class LogFile:
         return read_heads(self._connection)
 
     def head(self, lane: Lane) -> Head:
-        """Return this site's log of that lane in its newest epoch."""
-        for head in reversed(self.heads()):
-            if head.own and head.log.lane is lane:
-                return head
-        raise TheirsInvalid("store.no_lane", "Run init first.", lane=lane.value)
+        """Return this site's log of that lane in its newest epoch.
+
+        By the epochs' names: a lost one that came back lies behind later ones.
+        """
+        mine = [head for head in self.heads() if head.own and head.log.lane is lane]
+        if not mine:
+            raise TheirsInvalid("store.no_lane", "Run init first.", lane=lane.value)
+        return max(mine, key=lambda head: epoch_order(head.log.epoch))
 
     def kept(self, head: Head) -> list[tuple[int, str]]:
         """Return (size, note) of the earlier checkpoints that are kept, by size."""
@@ -99,8 +110,39 @@ class LogFile:
             if (last is not None and rows[0][0] <= last) or not _is_rising(rows):
                 raise _looped()
             last = rows[-1][0]
-            found = _rising(self._connection.execute(between, (rows[0][0], last)), 1)
-            yield Page(rows, {row[0]: Annex(*row[1:]) for row in found})
+            span = (rows[0][0], last)
+            found = _rising(self._connection.execute(between, span), 1)
+            annexes = {row[0]: Annex(*row[1:]) for row in found}
+            yield Page(rows, annexes, self._awaited(span))
+
+    def _awaited(self, span: tuple[int, int]) -> frozenset[int]:
+        """Return the rows whose annex is still to come."""
+        if not self._has_shelf:
+            return frozenset()
+        sql = "SELECT id FROM awaited WHERE id BETWEEN ? AND ? ORDER BY id"
+        return frozenset(row[0] for row in _rising(self._connection.execute(sql, span), 1))
+
+    def receipts(self, head: Head) -> list[Receipt]:
+        """Return the receipts of a log, the latest that came at the end."""
+        if not self._has_shelf:
+            return []
+        found = self._connection.execute(
+            "SELECT CAST(instance AS TEXT), CAST(size AS INTEGER),"
+            " coalesce(CAST(note AS TEXT), ''), coalesce(CAST(vkey AS TEXT), '')"
+            " FROM receipt WHERE log = ? ORDER BY turn LIMIT 100",
+            (head.id,),
+        )
+        return [Receipt(*row) for row in found.fetchall()]
+
+    def snapshots(self) -> list[Taken]:
+        """Return the kept snapshots of the book, the latest at the end."""
+        if not self._has_shelf:
+            return []
+        found = self._connection.execute(
+            "SELECT CAST(entry AS INTEGER), coalesce(CAST(sha256 AS BLOB), x''),"
+            " coalesce(CAST(book AS BLOB), x'') FROM snapshot ORDER BY turn LIMIT 10"
+        )
+        return [Taken(*row) for row in found.fetchall()]
 
     def strays(self) -> list[int]:
         """Return the ids of annexes that belong to no entry; an erasure may come before."""
@@ -174,7 +216,12 @@ def _head(row: tuple[Any, ...]) -> Head:
     number, origin, epoch, writer, lane, own, vkey, oldest, size, note = row
     numbers, texts = (number, own, oldest, size), (origin, epoch, writer, lane, vkey, note)
     typed = all(type(one) is int for one in numbers) and all(type(one) is str for one in texts)
-    if not typed or not 0 < number < _LOGS_MAX or not 0 <= oldest <= size <= _ENTRIES_MAX:
+    if (
+        not typed
+        or not 0 < number < _LOGS_MAX
+        or not 0 <= oldest <= size <= _ENTRIES_MAX
+        or not is_epoch(epoch)
+    ):
         raise StoreFailed("torn", what="a log's head is none")
     log = LaneRef(epoch, Writer(writer), Lane.of_letter(lane))
     return Head(number, origin, log, bool(own), vkey, oldest, size, note)

@@ -1,6 +1,7 @@
 """What the database holds, as values: records, heads, rows and their keys. No SQL here."""
 
-from dataclasses import dataclass
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Final, NamedTuple
 
@@ -35,6 +36,10 @@ class Head:
     size: int
     note: str
 
+    def grown(self, size: int, note: str) -> "Head":
+        """Return the head of the same log at a later size."""
+        return replace(self, size=size, note=note)
+
 
 class Annex(NamedTuple):
     """What is kept beside an entry; erased: salt and data are None, and an entry says so."""
@@ -49,10 +54,38 @@ Row = tuple[int, bytes, bytes | None]
 
 
 class Page(NamedTuple):
-    """Some rows, by key, and the annexes that belong to them."""
+    """Some rows, by key, the annexes that belong to them, and the rows whose annex is to come."""
 
     rows: list[Row]
     annexes: dict[int, Annex]
+    awaited: AbstractSet[int] = frozenset()
+
+
+class Receipt(NamedTuple):
+    """A checkpoint of a log that a hub store cosigned; `vkey` is the cosigner's."""
+
+    instance: str
+    size: int
+    note: str
+    vkey: str
+
+
+class Taken(NamedTuple):
+    """A kept snapshot as it lies: the row of the entry that signs it, its hash, its bytes."""
+
+    entry: int
+    sha256: bytes
+    book: bytes
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """The canonical book at `lanes` (log: size), as entry `index` of log `origin` signs it."""
+
+    origin: str
+    index: int
+    sha256: bytes
+    lanes: dict[str, int]
+    book: bytes
 
 
 def row_id(log: int, index: int) -> int:

@@ -23,6 +23,7 @@ from sync.entry import Lane
 from sync.origin import Ring
 from sync.rows import Annex, Record
 from sync.shelf import Shelf
+from sync.store import Store
 from tests.shelf_memory import MemoryShelf, Private
 
 SITE: Final = Identity("lockers.example", "site/0042", "e2-00000002", bytes(range(32)))
@@ -84,4 +85,30 @@ async def memory(folder: Path) -> AsyncIterator[Holder]:
     yield Holder(shelf, SITE, write, erases=False)
 
 
-SHELVES: Final[dict[str, Factory]] = {"memory": memory}
+@asynccontextmanager
+async def store(folder: Path) -> AsyncIterator[Holder]:
+    """A gateway's database."""
+    path = folder / "site.db"
+
+    async def opened() -> Store:
+        return await Store.open(
+            path, SITE, ring=ring(), cosigners=[COSIGNER.verifier], ballast_bytes=4096
+        )
+
+    made = [await opened()]
+
+    async def write(records: Sequence[Record]) -> None:
+        await made[-1].append(records)
+
+    async def reopen() -> Shelf:
+        await made[-1].close()
+        made.append(await opened())
+        return made[-1]
+
+    try:
+        yield Holder(made[0], SITE, write, reopen)
+    finally:
+        await made[-1].close()
+
+
+SHELVES: Final[dict[str, Factory]] = {"store": store, "memory": memory}

@@ -64,7 +64,7 @@ async def examine(files: dict[str, bytes], folder: Path, *, deep: bool) -> tuple
             return failure.code, 0
         async with store:
             size = store.sizes[Lane.CUSTODY]
-            assert [one.index for one in store.read(Lane.CUSTODY)] == list(range(size))
+            assert [one.index for one in store.records(Lane.CUSTODY)] == list(range(size))
             await store.append([record(size)])
     connection = sqlite3.connect(path)
     verdict = connection.execute("PRAGMA integrity_check").fetchone()[0]

@@ -35,9 +35,9 @@ async def test_what_is_appended_is_there_after_reopening_under_a_signed_root(pat
         await store.append(records)
         assert store.sizes == {Lane.URGENT: 1, Lane.CUSTODY: 6, Lane.TELEMETRY: 0}
     async with await opened(path) as store:
-        assert list(store.read(Lane.CUSTODY)) == records[:6]
-        assert list(store.read(Lane.CUSTODY, 2, 4)) == records[2:4]
-        assert list(store.read(Lane.URGENT)) == records[6:]
+        assert list(store.records(Lane.CUSTODY)) == records[:6]
+        assert list(store.records(Lane.CUSTODY, 2, 4)) == records[2:4]
+        assert list(store.records(Lane.URGENT)) == records[6:]
         tree = Tree()
         for one in records[:6]:
             tree.append(leaf_hash(one.entry))
@@ -129,7 +129,7 @@ async def test_cancelling_a_caller_does_not_touch_the_write(path: Path) -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         await store.append([record(1)])
-        assert [one.index for one in store.read(Lane.CUSTODY)] == [0, 1]
+        assert [one.index for one in store.records(Lane.CUSTODY)] == [0, 1]
 
 
 async def test_an_erased_annex_is_gone_from_every_byte_and_everything_verifies(path: Path) -> None:
@@ -157,7 +157,7 @@ async def test_an_erased_annex_is_gone_from_every_byte_and_everything_verifies(p
 async def test_a_reader_delays_an_erasure_and_the_next_commit_completes_it(path: Path) -> None:
     async with await opened(path) as store:
         await store.append([private(0, b"secret-annex")])
-        reading = store.read(Lane.CUSTODY)
+        reading = store.records(Lane.CUSTODY)
         next(reading)
         await store.append([erasure(1, 0)])
         pending = [store.erasure_pending]
@@ -184,7 +184,7 @@ async def test_a_new_epoch_begins_new_lanes_and_keeps_the_old_ones(path: Path) -
         assert store.sizes[Lane.CUSTODY] == 0
         await store.append([erasure(0, 0)])
         old = LaneRef("e1-9f2c01ab", Writer.SITE, Lane.CUSTODY)
-        assert [one.annex for one in store.read(old)] == [None]
+        assert [one.annex for one in store.records(old)] == [None]
     report = fsck(path)
     assert report.ok
     assert len(report.logs) == 6
@@ -239,7 +239,7 @@ PLG1 = database.APPLICATION_ID.to_bytes(4, "big")
         (bytes(4096), "torn"),
         (header(PLG1, 0), "torn"),
         (b"X" + header(PLG1, 1)[1:], "torn"),
-        (header(PLG1, 2), "newer"),
+        (header(PLG1, 99), "newer"),
         (header(b"\0\0\0\0", 1), "foreign"),
         (b"# a TOML file\n", "foreign"),
         (bytes(range(100, 200)), "foreign"),
@@ -320,11 +320,11 @@ async def test_an_older_schema_is_brought_up_to_date(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await fill(path, [record(0)])
-    steps = [*database.migrations(), (2, "CREATE TABLE later (x INTEGER) STRICT;")]
+    steps = [*database.migrations(), (3, "CREATE TABLE later (x INTEGER) STRICT;")]
     monkeypatch.setattr(database, "migrations", lambda: steps)
     async with await opened(path) as store:
         await store.append([record(1)])
-    assert int.from_bytes(path.read_bytes()[60:64], "big") == 2
+    assert int.from_bytes(path.read_bytes()[60:64], "big") == 3
     monkeypatch.undo()
     with pytest.raises(StoreFailed) as caught:
         await opened(path)
