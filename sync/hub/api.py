@@ -159,7 +159,9 @@ def _served(hub: Hub, route: Route, gate: asyncio.Semaphore) -> web.RouteDef:
             answer = await route.handler(call)
         return _answered(route, answer)
 
-    return web.route(route.method, route.full, serve)
+    if route.method == "GET":
+        return web.get(route.full, serve, allow_head=False)  # what is described, and no more
+    return web.post(route.full, serve)
 
 
 async def _call(hub: Hub, route: Route, request: web.Request, raw: bytes) -> Call:

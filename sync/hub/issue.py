@@ -23,7 +23,6 @@ from sync import canonical, codes, facts
 from sync.book import FOLD, Book
 from sync.capacity import name_of
 from sync.codes import CodeKey
-from sync.custody import Custody
 from sync.entry import Lane
 from sync.fact import Fact, Size
 from sync.facts import lane_of
@@ -310,11 +309,6 @@ def annex_of(identity: str) -> bytes:
     tenant, tracking, piece = identity.split("/")
     named: dict[str, Any] = {"tenant": tenant, "tracking": tracking, "piece": int(piece)}
     return canonical.encode(named)
-
-
-def occupied(book: Book) -> int:
-    """Return how many compartments are not free."""
-    return sum(book.compartments[n].custody is not Custody.FREE for n in book.map.doors)
 
 
 def _say(fact: Fact) -> Say:
