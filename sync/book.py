@@ -36,6 +36,16 @@ FOLD: Final = 1
 TRANSFER_MAX: Final = 3_084
 """Compartments of the largest site: no transfer is larger."""
 
+_AT_A_DOOR: Final = frozenset(
+    {
+        facts.OpenIntended, facts.OpenEnded, facts.DoorOpened, facts.DoorClosed, facts.DoorForced,
+        facts.DoorAjar, facts.DoorProved, facts.ParcelDeposited, facts.ParcelCollected,
+        facts.ParcelClaimed, facts.ParcelLeft, facts.ParcelTakenBack, facts.CompartmentDoubted,
+        facts.CompartmentChecked,
+    }
+)  # fmt: skip
+"""Kinds that say what happened at a door, and nothing else: nearly every entry of a site."""
+
 Seen = Mapping[str, int]
 Named = tuple[str | None, int | None]
 """What an entry with a critical key names: (reference, door)."""
@@ -199,7 +209,15 @@ class Book(Views):
 
     def _fold(self, log: str, index: int, item: Item) -> None:
         ref, fact, voice = f"{log}{index}", item.fact, log.partition(":")[2]
-        if fact is not None:
+        if (
+            fact is not None
+            and fact.door is not None
+            and voice == "sc"
+            and type(fact) in _AT_A_DOOR
+        ):
+            self.holdings.fold_door(ref, item.at, fact, item.annex)
+            self._use_rights(ref, fact, item.seen or {})
+        elif fact is not None:
             if voice[1] != facts.lane_of(fact).letter:
                 raise _refused("wrong_lane", kind=facts.kind_of(fact), entry=ref)
             if not facts.may_write(Writer(voice[0]), fact):
@@ -294,7 +312,6 @@ class Book(Views):
                     rights.expected[fact.of].identity = None
             case _ if fact.door is not None and facts.lane_of(fact) is Lane.CUSTODY:
                 self.holdings.fold_door(ref, item.at, fact, item.annex)
-                self._use_rights(ref, fact, item.seen or {})
             case _:
                 pass
 
