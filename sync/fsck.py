@@ -3,19 +3,27 @@
 Pure: rows and notes come in, findings come out, in memory that hardly grows with the log.
 
     1. each entry: canonical bytes, header, leaf hash as stored, index without a gap
-    2. each annex: its hash is what `private` says; one that is gone was erased by an entry
-    3. each `of` and `prev` points to an earlier entry of its log (or to an entry of another)
+       (of a pruned entry the leaf hash only)
+    2. each annex: its hash is what `private` says; one that is not here was erased by an entry, or
+       is noted as still to come: others' entries travel without theirs
+    3. each `of` and `prev` of ours points to an earlier entry of its log (or to an entry of another
+       lane of the present epoch; what others wrote, and what came back, may point further)
     4. the roots over the entries equal the latest checkpoint, every kept one, and any that the
        caller holds from outside; stored subtree roots equal the computed ones
     5. every checkpoint is signed by the log's own key; no entry lies beyond it, none is missing
+    6. every receipt is cosigned, and has the log's root at its size
+    7. every kept book has the hash that a `snapshot.taken` says, for the sizes it says
 
 Whoever rewrites the whole database *and* has the log's key is found only by a checkpoint that was
 kept elsewhere: give it as `held`.
 """
 
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 from typing import Any, Final
+
+import msgspec
 
 from certs.errors import CertsError
 from certs.note import Checkpoint, open_checkpoint, parse_note
@@ -26,8 +34,9 @@ from sync.entry import Entry, LaneRef, Ref
 from sync.errors import SyncError, TheirsInvalid
 from sync.findings import Notes, Report
 from sync.merkle import HASH_BYTES
+from sync.origin import epoch_order
 from sync.roots import LogRun, Source
-from sync.rows import INDEX_BITS, Annex, Page, Row, place_of, row_id
+from sync.rows import INDEX_BITS, Annex, Page, Row, Taken, place_of, row_id
 
 _KINDS_MAX: Final = 1000
 _NO_ANNEX: Final = Annex(None, None, None)
@@ -39,6 +48,7 @@ def verify(
     *,
     held: Sequence[str] = (),
     strays: Sequence[int] = (),
+    snapshots: Sequence[Taken] = (),
     progress: Callable[[int], None] | None = None,
 ) -> Report:
     """Verify all logs of a database in one pass over its rows, which come sorted by id.
@@ -48,7 +58,7 @@ def verify(
     """
     notes = Notes()
     logs = {source.head.id: LogRun(source, notes) for source in sources}
-    book = _Book(logs, notes)
+    book = _Book(logs, notes, snapshots)
     for note in held:
         _hold(note, logs, notes)
     done = 0
@@ -64,7 +74,7 @@ def verify(
 class _Book:
     """All logs of a database while their rows pass: what entries say of each other."""
 
-    def __init__(self, logs: dict[int, LogRun], notes: Notes) -> None:
+    def __init__(self, logs: dict[int, LogRun], notes: Notes, snapshots: Sequence[Taken]) -> None:
         self._logs = logs
         self._notes = notes
         self._by_ref: dict[LaneRef, LogRun] = {log.head.log: log for log in logs.values()}
@@ -73,6 +83,12 @@ class _Book:
         # Rows still to come whose annex an entry already read has erased.
         self._expected: dict[int, int] = {}
         self._kinds: set[str] = set()
+        self._snapshots = {taken.entry: taken for taken in snapshots}
+        mine = [log.head.log.epoch for log in logs.values() if log.head.own]
+        self._epoch = max(mine, key=epoch_order, default="")
+        for taken in snapshots:
+            if sha256(taken.book).digest() != taken.sha256:
+                self._add("snapshot.book", taken.entry)
 
     def take(self, page: Page) -> None:
         """Verify some rows."""
@@ -84,12 +100,12 @@ class _Book:
                 or place_of(rows[-1][0])[0] != first >> INDEX_BITS
             ):
                 stop = _end_of_run(rows, start)
-            self._run(rows[start:stop], page.annexes)
+            self._run(rows[start:stop], page)
             start = stop
 
-    def _run(self, rows: list[Row], annexes: dict[int, Annex]) -> None:
+    def _run(self, rows: list[Row], page: Page) -> None:
         """Verify rows of one log without a gap between them."""
-        number, (at, first) = rows[0][0], place_of(rows[0][0])
+        at, first = place_of(rows[0][0])
         log = self._logs.get(at)
         if log is None:
             self._notes.add("log.unknown", str(at), first)
@@ -97,30 +113,33 @@ class _Book:
         bodies = [row[2] for row in rows if row[2] is not None]
         if len(bodies) != len(rows):
             for row in rows:
-                self._prunable(log, row, annexes)
+                self._prunable(log, row, page)
             return
+        if self._snapshots:
+            self._signed_books(rows)
         leaves = [sha256(b"\x00" + data).digest() for data in bodies]
         self._leaves_as_stored(log, first, rows, leaves)
         log.extend(first, leaves)
         objects = canonical.decode_many(bodies)
         if objects is None:
             for offset, data in enumerate(bodies):
-                self._whole(log, first + offset, data, annexes.get(number + offset))
+                self._whole(log, first + offset, data, page)
             return
-        for index in self._unplain(log, first, objects, annexes):
-            offset = index - first
-            annex = annexes.get(number + offset)
-            self._header(log, index, objects[offset], annex)
+        for index in self._unplain(log, first, objects, page):
+            self._header(log, index, objects[index - first], page)
 
-    def _prunable(self, log: LogRun, row: Row, annexes: dict[int, Annex]) -> None:
+    def _prunable(self, log: LogRun, row: Row, page: Page) -> None:
         number, stored, data = row
         if data is not None:
-            self._run([row], annexes)
+            self._run([row], page)
             return
+        # What it erased stays erased; what it said of a book nobody can tell any more.
+        self._marks.pop(number, None)
+        self._snapshots.pop(number, None)
         index = place_of(number)[1]
         if index >= log.head.oldest:
             self._notes.add("entry.pruned", log.head.origin, index, oldest=log.head.oldest)
-        if number not in annexes or annexes[number].data is None:
+        if number not in page.annexes or page.annexes[number].data is None:
             log.erase(index)
         if len(stored) == HASH_BYTES:
             log.extend(index, [stored])
@@ -136,27 +155,27 @@ class _Book:
                 if pair[0] != pair[1]:
                     self._notes.add("entry.leaf", log.head.origin, first + offset)
 
-    def _whole(self, log: LogRun, index: int, data: bytes, annex: Annex | None) -> None:
+    def _whole(self, log: LogRun, index: int, data: bytes, page: Page) -> None:
         try:
             obj = canonical.decode(data)
         except TheirsInvalid as error:
             self._notes.add("entry.malformed", log.head.origin, index, cause=str(error))
             return
-        self._header(log, index, obj, annex)
+        self._header(log, index, obj, page)
 
     def _unplain(
         self,
         log: LogRun,
         first: int,
         objects: list[canonical.Object],
-        annexes: dict[int, Annex],
+        page: Page,
     ) -> Iterator[int]:
         """Yield the entries that need the full look: all but those quickly seen to be in order.
 
         Reading every header in full would take three times as long as all the rest.
         """
         kinds, prefix = self._kinds, str(log.head.log)
-        places = {place_of(number)[1] for number in annexes}
+        places = {place_of(number)[1] for number in (*page.annexes, *page.awaited)}
         for index, obj in enumerate(objects, first):
             at = obj.get("at")
             if (
@@ -175,7 +194,7 @@ class _Book:
                 continue
             yield index
 
-    def _header(self, log: LogRun, index: int, obj: canonical.Object, annex: Annex | None) -> None:
+    def _header(self, log: LogRun, index: int, obj: canonical.Object, page: Page) -> None:
         """Verify what an entry says of itself and of others."""
         try:
             entry = entries.read(obj)
@@ -185,8 +204,10 @@ class _Book:
         for key, ref in (("of", entry.of), ("prev", entry.prev)):
             if ref is not None:
                 self._point(log, index, key, ref)
-        if entry.private is not None or annex is not None:
-            self._annex(log, index, entry, annex)
+        number = row_id(log.head.id, index)
+        annex, awaited = page.annexes.get(number), number in page.awaited
+        if entry.private is not None or annex is not None or awaited:
+            self._annex(log, index, entry, annex, awaited=awaited)
         if entry.kind == ERASES:
             self._erasure(log, index, entry)
         elif len(self._kinds) < _KINDS_MAX:
@@ -198,16 +219,37 @@ class _Book:
             self._add("annex.stray", number)
         for number in self._marks.values():
             self._add("annex.mark", number, what="no entry erased it")
+        for number in self._snapshots:
+            self._add("snapshot.entry", number)
+
+    def _signed_books(self, rows: list[Row]) -> None:
+        """Compare kept books with what the entries say that take them."""
+        first = rows[0][0]
+        for number in [one for one in self._snapshots if first <= one < first + len(rows)]:
+            taken = self._snapshots.pop(number)
+            try:
+                body = canonical.decode(rows[number - first][2] or b"")
+            except TheirsInvalid:
+                body = {}
+            said = (body.get("kind"), body.get("sha256"), body.get("lanes"))
+            digest = b64encode(taken.sha256).decode("ascii")
+            if said != ("snapshot.taken", digest, _sizes(taken.lanes)):
+                self._add("snapshot.entry", number)
 
     def _point(self, log: LogRun, index: int, key: str, ref: Ref) -> None:
         other = self._by_ref.get(ref.log)
-        if other is None:
+        # What others wrote may name what only they have, and what came back what has not yet.
+        if other is None or not log.head.own:
+            return
+        if other is not log and not (other.head.own and ref.epoch == self._epoch):
             return
         limit = index if other is log else other.head.size
         if ref.index >= limit:
             self._notes.add("entry.reference", log.head.origin, index, key=key, ref=str(ref))
 
-    def _annex(self, log: LogRun, index: int, entry: Entry, annex: Annex | None) -> None:
+    def _annex(
+        self, log: LogRun, index: int, entry: Entry, annex: Annex | None, *, awaited: bool
+    ) -> None:
         origin, number = log.head.origin, row_id(log.head.id, index)
         erased = self._expected.pop(number, None) is not None
         salt, data, erased_by = annex or _NO_ANNEX
@@ -219,8 +261,10 @@ class _Book:
                 self._notes.add("annex.kept", origin, index)
             if entry.private != entries.private_hash(salt, data):
                 self._notes.add("annex.hash", origin, index)
-        elif erased_by is None:
+        elif erased_by is None and not awaited:
             self._notes.add("annex.missing", origin, index)
+        if awaited and (annex is not None or entry.private is None):
+            self._notes.add("annex.awaited", origin, index)
 
     def _mark(self, number: int, erased_by: str, *, early: bool) -> None:
         """Remember which entry has to say that this annex is erased."""
@@ -230,6 +274,8 @@ class _Book:
             self._add("annex.mark", number, erased_by=ascii(erased_by)[:80])
             return
         other = self._by_ref.get(ref.log)
+        if other is not None and ref.index < other.head.oldest:
+            return  # who said so was pruned
         by = 0 if other is None else row_id(other.head.id, ref.index)
         if by > number:
             self._marks[by] = number
@@ -242,7 +288,11 @@ class _Book:
         named = self._marks.pop(number, None)
         other = None if entry.of is None else self._by_ref.get(entry.of.log)
         if entry.of is None or other is None:
-            self._notes.add("entry.reference", log.head.origin, index, key="of", kind=entry.kind)
+            if log.head.own and log.head.log.epoch == self._epoch:
+                what = {"key": "of", "kind": entry.kind}
+                self._notes.add("entry.reference", log.head.origin, index, **what)
+            return
+        if entry.of.index >> INDEX_BITS:
             return
         target = row_id(other.head.id, entry.of.index)
         if named not in {None, target}:
@@ -265,6 +315,14 @@ def _is_earlier(ref: Any, prefix: str, index: int) -> bool:
     except (TypeError, ValueError):
         return False
     return 0 <= number < index and bool(ref == f"{prefix}{number}")
+
+
+def _sizes(text: str) -> object:
+    """Return what the lanes of a kept snapshot say; None where they are none."""
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return None
 
 
 def _end_of_run(rows: list[Row], start: int) -> int:

@@ -140,7 +140,8 @@ class LogFile:
             return []
         found = self._connection.execute(
             "SELECT CAST(entry AS INTEGER), coalesce(CAST(sha256 AS BLOB), x''),"
-            " coalesce(CAST(book AS BLOB), x'') FROM snapshot ORDER BY turn LIMIT 10"
+            " coalesce(CAST(lanes AS TEXT), ''), coalesce(CAST(book AS BLOB), x'')"
+            " FROM snapshot ORDER BY turn LIMIT 10"
         )
         return [Taken(*row) for row in found.fetchall()]
 

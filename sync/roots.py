@@ -1,7 +1,7 @@
 """One log while its entries pass: the tree so far, against every root that somebody signed. Pure.
 
 Leaf hashes go in, in index order; roots are compared as soon as the tree has their size: those of
-the kept checkpoints, of the latest one, of stored subtrees, and any held outside.
+the kept checkpoints, of the latest one, of stored subtrees, of receipts, and any held outside.
 """
 
 from bisect import insort
@@ -11,10 +11,10 @@ from typing import Final
 
 from certs.errors import CertsError
 from certs.keys import Verifier
-from certs.note import open_checkpoint
+from certs.note import open_checkpoint, open_cosignatures
 from sync.findings import LogSeen, Notes
 from sync.merkle import Tree
-from sync.rows import LEVEL_STEP, Head, fold_level
+from sync.rows import LEVEL_STEP, Head, Receipt, fold_level
 
 _BLOCK: Final = 1 << LEVEL_STEP
 _GAP_MAX: Final = 1 << 24
@@ -23,11 +23,12 @@ _GAP_MAX: Final = 1 << 24
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One log to verify: its head, its kept checkpoints (size, note), its stored subtree roots."""
+    """One log to verify: its head, kept checkpoints (size, note), subtree roots, receipts."""
 
     head: Head
     kept: Sequence[tuple[int, str]] = ()
     nodes: Sequence[tuple[int, int, bytes]] = ()
+    receipts: Sequence[Receipt] = ()
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -57,6 +58,8 @@ class LogRun:
         for size, note in source.kept:
             self._want(size, note)
         self._want(source.head.size, source.head.note)
+        for receipt in source.receipts:
+            self._want_cosigned(receipt)
         self._wanted.sort()
         self._stop = self._next_stop()
 
@@ -138,6 +141,22 @@ class LogRun:
             self._notes.add("checkpoint.note", self.head.origin, size=size, said=said)
             return
         self._wanted.append(_Wanted(size, checkpoint.root, "checkpoint.root"))
+
+    def _want_cosigned(self, receipt: Receipt) -> None:
+        """Open a receipt, and expect the root that was cosigned."""
+        if self.verifier is None:
+            return
+        try:
+            checkpoint = open_checkpoint(receipt.note, self.verifier)
+            signed = open_cosignatures(receipt.note, [Verifier.from_vkey(receipt.vkey)])
+        except CertsError as error:
+            self._notes.add("receipt.note", self.head.origin, cause=error.code)
+            return
+        if not signed or checkpoint.size != receipt.size:
+            said = checkpoint.size
+            self._notes.add("receipt.note", self.head.origin, size=receipt.size, said=said)
+            return
+        self._wanted.append(_Wanted(checkpoint.size, checkpoint.root, "receipt.root"))
 
     def _next_stop(self) -> int:
         return self._wanted[0].size if self._wanted else -1

@@ -71,10 +71,11 @@ class Receipt(NamedTuple):
 
 
 class Taken(NamedTuple):
-    """A kept snapshot as it lies: the row of the entry that signs it, its hash, its bytes."""
+    """A kept snapshot as it lies: the row of the entry that signs it, its hash, lanes and bytes."""
 
     entry: int
     sha256: bytes
+    lanes: str
     book: bytes
 
 

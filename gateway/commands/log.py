@@ -59,13 +59,17 @@ def verify_log(data: Path, held: tuple[Path, ...], *, as_json: bool) -> None:
     notes = [_checkpoint_text(path) for path in held]
     with LogFile.open(_database(data)) as file:
         heads = file.heads()
-        sources = [Source(head, file.kept(head), file.stored_nodes(head)) for head in heads]
+        sources = [
+            Source(head, file.kept(head), file.stored_nodes(head), file.receipts(head))
+            for head in heads
+        ]
         total = sum(head.size for head in heads)
         report = verify(
             sources,
             file.pages(),
             held=notes,
             strays=file.strays(),
+            snapshots=file.snapshots(),
             progress=lambda done: _progress(done, total),
         )
     key = _key_findings(data, heads)

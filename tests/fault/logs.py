@@ -52,8 +52,17 @@ def filled(path: Path, records: Iterable[Record], each: int = 1) -> dict[Lane, s
 
 def fsck(path: Path, held: Iterable[str] = ()) -> Report:
     with LogFile.open(path) as file:
-        sources = [Source(head, file.kept(head), file.stored_nodes(head)) for head in file.heads()]
-        return verify(sources, file.pages(), held=list(held), strays=file.strays())
+        sources = [
+            Source(head, file.kept(head), file.stored_nodes(head), file.receipts(head))
+            for head in file.heads()
+        ]
+        return verify(
+            sources,
+            file.pages(),
+            held=list(held),
+            strays=file.strays(),
+            snapshots=file.snapshots(),
+        )
 
 
 def codes(report: Report) -> set[str]:

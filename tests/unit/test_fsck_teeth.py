@@ -412,5 +412,7 @@ def test_each_finding_has_its_words_and_no_words_are_left_over() -> None:
     sync = Path(__file__).resolve().parents[2] / "sync"
     text = "".join((sync / name).read_text() for name in ("fsck.py", "roots.py"))
     named = set(re.findall(r'_?add\(\s*"([a-z._]+)"', text))
-    named |= set(re.findall(r'"(held\.[a-z_]+|checkpoint\.[a-z]+|entry\.[a-z]+)"', text))
+    named |= set(
+        re.findall(r'"(held\.[a-z_]+|checkpoint\.[a-z]+|receipt\.[a-z]+|entry\.[a-z]+)"', text)
+    )
     assert {f"fsck.{code}" for code in named} | {"fsck.key"} == set(MEANING)
