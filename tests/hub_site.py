@@ -132,7 +132,7 @@ class FakeSite:
         lane = Lane.CUSTODY
         index, log = int(ref.rpartition("c")[2]), self.written[lane][:size]
         leaves = [leaf_hash(data) for data in log]
-        tree_hashes: dict[tuple[int, int], bytes] = {}
+        tree_hashes = {(0, place): leaf for place, leaf in enumerate(leaves)}
         tree = Tree()
         for leaf in leaves:
             for level, at, node in tree.append(leaf):
