@@ -127,8 +127,13 @@ def server() -> Server:
 
 async def fresh(*, dealt: bool = False) -> str:
     """Return the URL of an empty schema, or of the hub's tables dealt out by site_id."""
-    url, name = server().url, f"t{next(_names)}"
-    connection = await asyncpg.connect(url)
+    return await fresh_in(server(), dealt=dealt)
+
+
+async def fresh_in(server: Server, *, dealt: bool = False) -> str:
+    """Return the URL of such a schema in a server of the caller's own."""
+    name = f"t{next(_names)}"
+    connection = await asyncpg.connect(server.url)
     try:
         await connection.execute(f"CREATE SCHEMA {name}")
         if dealt:
@@ -136,7 +141,7 @@ async def fresh(*, dealt: bool = False) -> str:
             await _deal(connection)
     finally:
         await connection.close()
-    return f"{url}?search_path={name}"
+    return f"{server.url}?search_path={name}"
 
 
 async def execute(url: str, statement: str) -> None:

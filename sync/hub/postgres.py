@@ -90,7 +90,11 @@ class PostgresDatabase:
         """Connect, and bring the schema up to date; raises `StoreFailed` newer, busy or io."""
         try:
             pool = await asyncpg.create_pool(
-                url, min_size=0, max_size=POOL_MAX, command_timeout=STATEMENT_S
+                url,
+                min_size=0,
+                max_size=POOL_MAX,
+                command_timeout=STATEMENT_S,
+                reset=_left_as_it_is,
             )
         except (asyncpg.PostgresError, OSError, ValueError) as error:
             raise _failure(error) from error
@@ -170,6 +174,10 @@ class PostgresDatabase:
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             raise _failure(error) from error
         raise StoreFailed("busy", _UNREACHABLE)
+
+
+async def _left_as_it_is(_: asyncpg.Connection) -> None:
+    """Give a connection back with no question asked: no session of ours changes anything."""
 
 
 async def _migrated(connection: asyncpg.Connection) -> None:

@@ -10,6 +10,7 @@ disk ends this storage: after a failed flush nobody knows what is durable, and o
 
 import asyncio
 import functools
+import json
 import queue
 import re
 import sqlite3
@@ -33,7 +34,12 @@ _GROW: Final = (
     "UPDATE log SET size = ?, peaks = ?, sealed = CASE WHEN ? IS NULL THEN sealed ELSE ? END,"
     " note = coalesce(?, note) WHERE site_id = ? AND origin = ? AND size = ? AND own = ?"
 )
-_ENTRY: Final = "INSERT INTO entry (site_id, log, idx, leaf, bytes) VALUES (?, ?, ?, ?, ?)"
+# One statement, and so one step: between the steps of 512 the thread would give up and want back
+# the interpreter each time, while the loop's thread computes. Offsets into the joined bytes.
+_ENTRIES: Final = (
+    "INSERT INTO entry (site_id, log, idx, leaf, bytes) SELECT ?1, ?2, ?3 + j.key,"
+    " substr(?4, j.key * 32 + 1, 32), substr(?5, j.value ->> 0, j.value ->> 1) FROM json_each(?6) j"
+)
 _NODE: Final = "INSERT INTO node (site_id, log, level, idx, hash) VALUES (?, ?, ?, ?, ?)"
 _CHECKPOINT: Final = (
     "INSERT INTO checkpoint (site_id, log, size, note, at_ms) VALUES (?, ?, ?, ?, ?)"
@@ -279,10 +285,12 @@ def _grow(growth: Growth, connection: sqlite3.Connection) -> bool:
     guard = (growth.site_id, growth.origin, growth.old, growth.own)
     if connection.execute(_GROW, (*head, *guard)).rowcount != 1:
         return False
-    entries = zip(growth.leaves, growth.entries, strict=True)
-    connection.executemany(
-        _ENTRY, [(*place, index, *pair) for index, pair in enumerate(entries, growth.old)]
-    )
+    places, at = [], 1
+    for data in growth.entries:
+        places.append((at, len(data)))
+        at += len(data)
+    joined = (b"".join(growth.leaves), b"".join(growth.entries), json.dumps(places))
+    connection.execute(_ENTRIES, (*place, growth.old, *joined))
     if growth.nodes:
         connection.executemany(_NODE, [(*place, *node) for node in growth.nodes])
     if growth.annexes:
