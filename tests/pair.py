@@ -7,18 +7,19 @@
 Nothing waits and no clock runs: the shelf in memory answers at once, time is a number.
 """
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections import deque
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from certs.keys import KIND_COSIGNATURE, SigningKey
 from certs.note import cosign
 from sync import exchange as ex
+from sync.clerk import Clerk, Deed, Hooks
 from sync.entry import Writer
-from sync.errors import StoreFailed, TheirsInvalid
 from sync.origin import Ring
-from sync.receiving import rebuilt
 from sync.session import Session
+from sync.shelf import Item, Log
 from sync.terms import Options
 from tests.shelf_memory import MemoryShelf, Private
 
@@ -67,18 +68,22 @@ class End:
 
     side: Writer
     shelf: MemoryShelf
-    memory: ex.Memory = field(default_factory=ex.Memory)
     options: dict[str, Any] = field(default_factory=dict)
-    before_stored: Callable[["End"], None] = lambda _: None
+    memory: ex.Memory = field(default_factory=ex.Memory)
+    cosigns: bool = True
+    snapshot: tuple[bytes, bytes] | None = None
     acknowledged: dict[str, int] = field(default_factory=dict)
+    arrived: list[tuple[str, int, int]] = field(default_factory=list)
     found: list[ex.Found] = field(default_factory=list)
     closes: list[ex.Close] = field(default_factory=list)
-    receipts: list[ex.KeepReceipt] = field(default_factory=list)
-    snapshots: list[ex.SnapshotArrived] = field(default_factory=list)
+    stores: list[ex.Store] = field(default_factory=list)
+    loads: list[ex.Load] = field(default_factory=list)
+    snapshots: list[tuple[bytes, bytes]] = field(default_factory=list)
     outbox: list[bytes] = field(default_factory=list)
     wake_at: int | None = None
     now_ms: int = 0
     session: Session = field(init=False)
+    clerk: Clerk = field(init=False)
 
     def begin(self, now_ms: int = 0) -> None:
         """Start a new link."""
@@ -90,8 +95,18 @@ class End:
             "accepts": lambda origin: "/0042/" in origin,
             "memory": self.memory,
         }
-        self.session = Session(Options(**(options | self.options)))
-        self.do(self.session.start(now(self.shelf.logs()), now_ms))
+        options |= self.options
+        self.session = Session(Options(**options))
+        hooks = Hooks(
+            arrived=self._arrived,
+            found=self._found,
+            holds=self._holds,
+            cosign=self._cosign,
+            snapshot=self._snapshot,
+            snapshot_arrived=self._snapshot_arrived,
+        )
+        self.clerk = Clerk(self.session, self.shelf, hooks, lambda: self.now_ms)
+        self.do(now(self.clerk.start(annexes=bool(options.get("annexes", True)), time_ms=0)))
 
     def end(self) -> None:
         """The link is gone: keep what the next one needs."""
@@ -107,61 +122,41 @@ class End:
         self.now_ms = now_ms
         self.do(self.session.tick(now_ms))
 
-    def do(self, outputs: Iterable[ex.Output]) -> None:
-        for output in outputs:
-            self._do(output)
+    def do(self, deeds: Iterable[Deed]) -> None:
+        pending = deque(deeds)
+        while pending:
+            deed = pending.popleft()
+            match deed:
+                case ex.Send(data):
+                    self.outbox.append(data)
+                case ex.Wake(at_ms):
+                    self.wake_at = at_ms
+                case ex.Close():
+                    self.closes.append(deed)
+                case _:
+                    if isinstance(deed, ex.Store):
+                        self.stores.append(deed)
+                    if isinstance(deed, ex.Load):
+                        self.loads.append(deed)
+                    pending.extend(now(self.clerk.act(deed)))
 
-    def _do(self, output: ex.Output) -> None:
-        session, shelf = self.session, self.shelf
-        match output:
-            case ex.Send(data):
-                self.outbox.append(data)
-            case ex.Compare(origin, size):
-                root = now(shelf.root(origin, size))
-                self.do(session.compared(origin, size, root, self.now_ms))
-            case ex.Load(origin, first, count, bytes_max, entries_max):
-                count = count or now(shelf.cut(origin, first, entries_max, bytes_max))
-                items = now(shelf.read(origin, first, first + count))
-                note = now(shelf.note(origin, first + count))
-                self.do(session.loaded(origin, first, items, note, self.now_ms))
-            case ex.LoadAnnexes(origin, start, stop):
-                items = now(shelf.read(origin, start, stop))
-                self.do(session.annexes_loaded(origin, start, items, self.now_ms))
-            case ex.Store():
-                self._store(output)
-            case ex.PutAnnexes(origin, annexes):
-                now(shelf.put_annexes(origin, annexes))
-            case ex.Cosign(origin):
-                log = now(shelf.log(origin))
-                assert log is not None
-                note = log.note + cosign(log.note, COSIGNER, 1_800_000_000)
-                self.do(session.cosigned(origin, note, self.now_ms))
-            case ex.KeepReceipt():
-                self.receipts.append(output)
-            case ex.PeerHolds(origin, size, _):
-                self.acknowledged[origin] = size
-            case ex.Found():
-                self.found.append(output)
-            case ex.SnapshotArrived():
-                self.snapshots.append(output)
-            case ex.LoadSnapshot():
-                pass
-            case ex.Wake(at_ms):
-                self.wake_at = at_ms
-            case ex.Close():
-                self.closes.append(output)
+    async def _arrived(self, origin: str, first: int, items: Sequence[Item]) -> None:
+        self.arrived.append((origin, first, len(items)))
 
-    def _store(self, store: ex.Store) -> None:
-        try:
-            peaks = now(self.shelf.peaks(store.origin, store.first)) if store.first else []
-            log = now(self.shelf.extend(rebuilt(store, peaks)))
-            if store.annexes:
-                now(self.shelf.put_annexes(store.origin, store.annexes))
-        except (TheirsInvalid, StoreFailed) as error:
-            self.do(self.session.refused(store.origin, error.code, error.evidence, self.now_ms))
-            return
-        self.before_stored(self)
-        self.do(self.session.stored(log, self.now_ms))
+    async def _found(self, found: ex.Found) -> None:
+        self.found.append(found)
+
+    async def _holds(self, origin: str, size: int, _: str) -> None:
+        self.acknowledged[origin] = size
+
+    async def _cosign(self, log: Log) -> str | None:
+        return log.note + cosign(log.note, COSIGNER, 1_800_000_000) if self.cosigns else None
+
+    async def _snapshot(self) -> tuple[bytes, bytes] | None:
+        return self.snapshot
+
+    async def _snapshot_arrived(self, digest: bytes, data: bytes) -> None:
+        self.snapshots.append((digest, data))
 
     def holds(self) -> dict[str, tuple[int, bytes]]:
         """Return what is held: (size, root) of every log that is not empty."""
