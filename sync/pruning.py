@@ -19,6 +19,8 @@ from enum import StrEnum
 
 import msgspec
 
+from sync.merkle import SIZE_MAX
+
 AGE_DAYS_MIN = 30
 """Entries younger than this are kept, whoever else has them."""
 
@@ -55,7 +57,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
 def bounds(case: Case) -> dict[Bound, int]:
     """Return how far each condition alone would allow to prune."""
     return {
-        Bound.OWN: case.size if case.own else 0,
+        Bound.OWN: SIZE_MAX if case.own else 0,
         Bound.HELD: case.size,
         Bound.COSIGNATURE: case.cosigned,
         Bound.RECEIPT: case.receipts.get(case.hub, 0),
