@@ -10,12 +10,12 @@ entries), `exchange.annex` (an annex that its entry does not name), `exchange.ha
 
 import base64
 import re
+import sys
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Final, Literal, NamedTuple, TypeVar, get_args
 
 import msgspec
-from backports import zstd
 
 from certs.keys import decode_base64
 from sync import entry as entries
@@ -25,6 +25,11 @@ from sync.intake import CHUNK_ENTRIES_MAX, Chunk
 from sync.merkle import HASH_BYTES
 from sync.rows import Annex
 from sync.shelf import Item, Log, Shelf
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 T = TypeVar("T")
 
@@ -47,7 +52,7 @@ _WINDOW: Final[Mapping[int, int]] = {
 }
 _PACK_FROM_BYTES: Final = 200
 """Below it the frame's own head costs more than packing saves."""
-_LEVEL: Final[Mapping[int, int]] = {zstd.CompressionParameter.compression_level: 3}
+_LEVEL: Final = 3  # packing must not hold up a small machine's doors
 
 _number = re.compile(r"0|[1-9][0-9]{0,15}").fullmatch
 _quality = re.compile(r"(?:0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)").fullmatch
@@ -169,7 +174,7 @@ def pack(coding: Coding, data: bytes) -> tuple[Coding, bytes]:
     """Return (coding used, bytes): what packing does not make smaller stays as it is."""
     packed = data
     if len(data) >= _PACK_FROM_BYTES and coding == "zstd":
-        packed = zstd.compress(data, options=_LEVEL)
+        packed = zstd.compress(data, level=_LEVEL)
     elif len(data) >= _PACK_FROM_BYTES and coding == "gzip":
         packer = zlib.compressobj(6, zlib.DEFLATED, 31)
         packed = packer.compress(data) + packer.flush()
