@@ -33,7 +33,13 @@ __all__ = [
     "UtcMs",
 ]
 
-By = Annotated[str, Meta(pattern=r"^[A-Za-z0-9@._-]{1,64}$", description="An account, no name.")]
+By = Annotated[
+    str,
+    Meta(
+        pattern=r"^(?=[^A-Za-z]*[A-Za-z])[A-Za-z0-9@._-]{1,64}$",
+        description="An account: no person's name, and not digits alone.",
+    ),
+]
 Text = Annotated[str, Meta(min_length=1, max_length=64)]
 Band = Annotated[str, Meta(pattern=r"^[a-z0-9-]{0,32}$")]
 Tenant = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,32}$")]

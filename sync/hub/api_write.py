@@ -196,7 +196,8 @@ ROUTES: Final = (
         "Issue a grant: a courier's, or for one parcel. The secret is told once.", issue_grant,
         t.GrantMade, t.GrantAsked, (SITE,), keyed=True,
         refusals=(*_COMMON, "grant.fields", "grant.tenant", "grant.too_many",
-                  "grant.secret_taken", "parcel.unknown", "request.text", "request.until"),
+                  "grant.secret_taken", "parcel.unknown", "request.secret", "request.text",
+                  "request.until"),
     ),
     Route(
         "POST", "/sites/{site}/grants/{ref}/revoke", "revokeGrant",
@@ -229,14 +230,15 @@ ROUTES: Final = (
     Route(
         "POST", "/sites/{site}/compartments/{number}/service", "setService",
         "Take a compartment out of service, or back in.", set_service, t.Made, t.ServiceAsked,
-        (SITE, _NUMBER), keyed=True, refusals=(*_COMMON, "door.unknown", "request.text"),
+        (SITE, _NUMBER), keyed=True,
+        refusals=(*_COMMON, "door.unknown", "request.secret", "request.text"),
     ),
     Route(
         "POST", "/sites/{site}/compartments/{number}/open", "askOpen",
         "Ask the site to open one door within five minutes; the site decides.", ask_open, t.Made,
         t.OpenAsked, (SITE, _NUMBER), keyed=True,
         refusals=(*_COMMON, "door.unknown", "open.until", "open.asked", "open.too_many",
-                  "request.text"),
+                  "request.secret", "request.text"),
     ),
     Route(
         "POST", "/sites/{site}/claims", "makeClaim",

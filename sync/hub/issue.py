@@ -44,6 +44,7 @@ Says = Literal["deposited", "collected", "returned", "lost"]
 
 _tenant = re.compile(r"[a-z0-9-]{1,32}").fullmatch
 _band = re.compile(r"[a-z0-9-]{0,32}").fullmatch
+_long_codes = re.compile(r"(?<!\d)\d{16}(?!\d)").findall
 _control = re.compile(r"[\x00-\x1f\x7f]").search
 
 
@@ -102,7 +103,7 @@ def courier(
     """Give a courier the right to deliver: `secret_tag` is the keyed tag of the typed secret."""
     if not _tenant(tenant):
         return _no("grant.tenant", "A tenant is 1 to 32 of a-z, 0-9 and dash.")
-    wrong = _wrong_text(label=label) or _wrong_end(desk, until_ms)
+    wrong = _wrong_text(desk, label=label) or _wrong_end(desk, until_ms)
     if wrong:
         return wrong
     active = [one for one in book.couriers.values() if not one.revoked]
@@ -125,7 +126,7 @@ def collect(
     here = book.parcels.get(parcel)
     if here is None:
         return _no("parcel.unknown", "Name the deposit of a parcel that is there.", parcel=parcel)
-    wrong = _wrong_text(label=label) or _wrong_end(desk, until_ms)
+    wrong = _wrong_text(desk, label=label) or _wrong_end(desk, until_ms)
     if wrong:
         return wrong
     delegates = sum(one.of == parcel and not one.revoked for one in book.rights.collects.values())
@@ -229,7 +230,7 @@ def service(book: Book, desk: Desk, *, door: int, out: bool, why: str) -> Decisi
     """Take a compartment out of service, or back; it says what of the site it had read."""
     if door not in book.map.doors:
         return _no("door.unknown", "Take a number from the site's map.", door=door)
-    wrong = _wrong_text(why=why) if out else None
+    wrong = _wrong_text(desk, why=why) if out else None
     if wrong:
         return wrong
     register = book.rights.service.get(door)
@@ -249,7 +250,7 @@ def ask_open(book: Book, desk: Desk, *, door: int, why: str, case: str, until_ms
     """Ask the site to open one door, now; it decides, answers, and forgets it after `until_ms`."""
     if door not in book.map.doors:
         return _no("door.unknown", "Take a number from the site's map.", door=door)
-    wrong = _wrong_text(why=why, case=case)
+    wrong = _wrong_text(desk, why=why, case=case)
     if wrong:
         return wrong
     if not desk.now_ms < until_ms <= desk.now_ms + OPEN_MS_MAX:
@@ -329,13 +330,15 @@ def _taken(book: Book, secret_tag: bytes) -> bool:
     return any(one.tag == tag for one in rights)
 
 
-def _wrong_text(**texts: str) -> No | None:
+def _wrong_text(desk: Desk, **texts: str) -> No | None:
     for name, text in texts.items():
         if not 0 < len(text) <= TEXT_MAX or _control(text) or not text.isprintable():
             return _no(
                 "request.text", f"Write 1 to {TEXT_MAX} characters, no control characters.",
                 field=name, characters=len(text),
             )  # fmt: skip
+        if any(codes.check_digit_fits(found, desk.key.site) for found in _long_codes(text)):
+            return _no("request.secret", "Do not write codes or secrets here.", field=name)
     return None
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from sync import facts
+from sync import codes, facts
 from sync.book import FOLD, Book
 from sync.codes import CodeKey
 from sync.entry import Lane
@@ -97,6 +97,17 @@ def test_a_courier_gets_a_right_by_the_tag_of_a_secret() -> None:
 )
 def test_a_courier_grant_that_says_nonsense_is_refused(other: dict[str, object], code: str) -> None:
     refused(give(Stage().book, DESK, **other), code)
+
+
+def test_a_secret_in_a_text_is_refused_and_another_number_is_not() -> None:
+    """Entries hold no codes, ever: a long code of this site is known by its check digit."""
+    book, secret = Stage().book, codes.staff_secret(bytes(range(16)), KEY.site)
+    for text in (secret, f"try {secret}, please"):
+        refused(give(book, DESK, label=text), "request.secret")
+        refused(ask(book, case=text), "request.secret")
+    wrong = secret[:-1] + str((int(secret[-1]) + 1) % 10)
+    for text in (wrong, secret[:-1], f"{secret}0", "case 1234567890"):
+        assert isinstance(give(book, DESK, label=text), Say)
 
 
 def test_couriers_have_a_bound_and_revoked_ones_do_not_count(
