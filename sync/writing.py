@@ -67,8 +67,17 @@ _SPARE: Final = (
     "INSERT OR IGNORE INTO spared (id) SELECT id FROM entry WHERE id = ? AND bytes IS NOT NULL"
 )
 _UNSPARE: Final = "DELETE FROM spared WHERE id = ?"
+_LEAVES: Final = (
+    "SELECT id, leaf FROM entry"
+    " WHERE id >= ? AND id < ? AND bytes IS NOT NULL AND id NOT IN (SELECT id FROM spared)"
+)
+_LEAF: Final = "INSERT INTO entry (id, leaf) VALUES (?, ?)"
+_OUT: Final = (
+    "DELETE FROM entry"
+    " WHERE id >= ? AND id < ? AND bytes IS NOT NULL AND id NOT IN (SELECT id FROM spared)"
+)
 _FORGET: Final = (
-    "UPDATE entry SET bytes = NULL WHERE id >= ? AND id < ? AND id NOT IN (SELECT id FROM spared)",
+    _OUT,
     "DELETE FROM annex WHERE id >= ? AND id < ? AND id NOT IN (SELECT id FROM spared)",
     "DELETE FROM awaited WHERE id >= ? AND id < ? AND id NOT IN (SELECT id FROM spared)",
 )
@@ -123,6 +132,9 @@ def _prune(run: sqlite3.Connection, pruning: Pruning) -> None:
     spans = [(number, number + 1) for number in pruning.again]
     if pruning.first < pruning.stop:
         spans.append((row_id(pruning.log, pruning.first), row_id(pruning.log, pruning.stop)))
+    # Out and in again: an update that makes rows smaller gives no page back.
+    leaves = [row for span in spans for row in run.execute(_LEAVES, span).fetchall()]
     for sql in _FORGET:
         run.executemany(sql, spans)
+    run.executemany(_LEAF, leaves)
     run.execute(_OLDEST, (pruning.oldest, pruning.log))
