@@ -303,9 +303,10 @@ class Pair:
 
     def restore(self, arg: int) -> None:
         """The site's disk is an earlier one; a new epoch begins behind a fence."""
-        if self.epochs > 2 or self.filling:
+        if self.epochs > 2:
             return
         self.epochs += 1
+        self.filling = {}
         self.lost += self.site.entries()
         keep = {}
         for log, entries in self.site.held.items():
