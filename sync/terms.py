@@ -23,6 +23,7 @@ from sync.exchange import (
     LoadSnapshot,
     Memory,
     Output,
+    PeerHolds,
     Send,
 )
 from sync.frontier import EMPTY, Head, Verdict, compare
@@ -269,9 +270,13 @@ class Terms:
             self._forks.add(origin)
             return self.stop("exchange.fork", origin, {**evidence, "tag": theirs.tag.hex()})
         self._cleared.add((origin, theirs))
+        outputs: list[Output] = []
+        if say and 0 < theirs.size <= mine.size and self.peer is not None:
+            # An acknowledgement that a cut link lost comes again with the next hello.
+            outputs.append(PeerHolds(origin, theirs.size, self.peer.instance.hex()))
         if say and verdict in {Verdict.ROLLED_BACK, Verdict.PEER_ROLLED_BACK}:
-            return [Found(verdict.value, origin, evidence)]
-        return []
+            outputs.append(Found(verdict.value, origin, evidence))
+        return outputs
 
     def _ask_for(self, origin: str, wanted: Wanted) -> list[Output]:
         """Begin to serve a log, once it is sure that what the peer holds of it is ours."""

@@ -163,28 +163,71 @@ class End:
         return {log.origin: (log.size, log.root) for log in now(self.shelf.logs()) if log.size}
 
 
-def run(one: End, two: End, *, step_ms: int = 50, until_ms: int = 60_000) -> int:
-    """Carry messages both ways until nobody says anything for 3 seconds; return the bytes."""
-    carried, quiet = 0, 0
-    while quiet < 3_000 and max(one.now_ms, two.now_ms) < until_ms:
-        for end, other in ((one, two), (two, one)):
-            outbox, end.outbox = end.outbox, []
-            for data in outbox:
-                carried += len(data)
-                quiet = 0
+@dataclass
+class Way:
+    """One direction: `left` bytes until it is cut (None: never), each message `copies` times.
+
+    A message that does not fit into what is left is lost, as a cut link loses it.
+    """
+
+    left: int | None = None
+    copies: int = 1
+    carried: int = 0
+    cut: bool = False
+
+    def carry(self, end: End, other: End) -> bool:
+        """Carry what waits; whether there was anything."""
+        outbox, end.outbox = end.outbox, []
+        for data in outbox:
+            if self.left is not None and (self.cut or len(data) > self.left - self.carried):
+                self.cut = True
+                continue
+            self.carried += len(data)
+            for _ in range(self.copies):
                 other.receive(data)
-        if not one.outbox and not two.outbox:
-            quiet += step_ms
-            for end in (one, two):
-                end.tick(end.now_ms + step_ms)
-    return carried
+        return bool(outbox)
 
 
-def meet(one: End, two: End, *, at_ms: int = 0) -> int:
-    """Begin a link, run it until it is quiet, and end it; return the bytes."""
+def run(
+    one: End,
+    two: End,
+    there: Way | None = None,
+    back: Way | None = None,
+    *,
+    half_open: bool = False,
+    quiet_ms: int = 3_000,
+) -> int:
+    """Carry messages both ways until nobody says anything for a while; return the bytes.
+
+    Where a way is cut the link ends, or, `half_open`, goes on in the other direction.
+    """
+    ways = there or Way(), back or Way()
+    quiet = 0
+    while quiet < quiet_ms:
+        said = ways[0].carry(one, two)
+        said = ways[1].carry(two, one) or said
+        if (ways[0].cut or ways[1].cut) and not half_open:
+            break
+        quiet = 0 if said else quiet + 50
+        for end in (one, two):
+            end.tick(end.now_ms + (0 if said else 50))
+    return ways[0].carried + ways[1].carried
+
+
+def meet(one: End, two: End, there: Way | None = None, back: Way | None = None, **how: Any) -> int:
+    """Begin a link, run it until it is quiet or cut, and end it; return the bytes."""
+    at_ms = max(one.now_ms, two.now_ms)
     one.begin(at_ms)
     two.begin(at_ms)
-    carried = run(one, two, until_ms=at_ms + 60_000)
+    carried = run(one, two, there, back, **how)
     one.end()
     two.end()
     return carried
+
+
+def both(**options: Any) -> tuple[End, End]:
+    """Return a site and its hub, nothing written yet."""
+    return (
+        End(Writer.SITE, shelf_of(SITE), dict(options)),
+        End(Writer.HUB, shelf_of(HUB), dict(options)),
+    )
