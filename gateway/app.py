@@ -16,16 +16,18 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway import health, identity, logs, site, systemd
+from gateway import continuity, exchange, health, identity, logs, site, systemd
 from gateway.bank import Bank
 from gateway.boards import Boards
 from gateway.clock import Clock
 from gateway.config import Config
+from gateway.continuity import Witness
 from gateway.control import SOCKET, Control
 from gateway.core.engine import Engine
 from gateway.core.outputs import Output
 from gateway.desk import Desk
 from gateway.errors import GatewayError
+from gateway.exchange import Exchange
 from gateway.runtime import End, Life
 from gateway.web.kiosk import make_app
 from sync.errors import StoreFailed
@@ -51,6 +53,7 @@ class App:
         self._bank: Bank | None = None
         self._clock: Clock
         self._desk: Desk
+        self._exchange: Exchange
 
     def stop(self) -> None:
         """End: all coils off, log closed, within two seconds."""
@@ -61,7 +64,8 @@ class App:
         with site.locked(self.data):
             self._clock = site.start_clock(self.data)
             self._desk = Desk(self.config.kiosk.kiosks, self._clock.now)
-            async with self._listening():
+            self._exchange = Exchange(self.config, self.data, self.who.name, self._clock)
+            async with self._listening(), self._exchange.listening():
                 pulse = asyncio.create_task(_signs_of_life())
                 try:
                     return await self._live_on()
@@ -87,7 +91,7 @@ class App:
                     return 0
                 case End.BROKEN:
                     return 1
-                case End.MAP:
+                case End.MAP | End.EPOCH | End.HISTORY:
                     self._desk.close("site.starting")
                 case End.FULL:
                     self._desk.close("log.full")
@@ -99,15 +103,27 @@ class App:
         return 0
 
     async def _live(self) -> End:
-        store = await Store.open(self.database, self.who.identity)
+        over = await asyncio.to_thread(continuity.broken, self.data)
+        if over:
+            await asyncio.to_thread(continuity.begin_epoch, self.data)
+            self.who = site.load(self.data)
+            _log.error("epoch.begins", epoch=self.who.identity.epoch, why=over)
+        ring, cosigners = exchange.keys(self.config, self.who, self.data)
+        store = await Store.open(self.database, self.who.identity, ring=ring, cosigners=cosigners)
         try:
             chosen = site.settings(
                 self.who, self.config.kiosk.kiosks, **self.config.timing.chosen()
             )
             engine, begun = await asyncio.to_thread(site.replayed, self.data, chosen, self._clock)
-            if not engine.state.book.sizes:
-                # Power was lost before `init` could write the first entry.
-                await site.begin_log(engine, store, self._clock, self.who)
+            if site.needs_beginning(engine):
+                # A new epoch; or power was lost before `init` could write the first entry.
+                answer = await site.begin_log(engine, store, self._clock, self.data)
+                _log.info("epoch.begun", entry=answer.ref, code=answer.code or None)
+            if over:
+                await store.renew_instance()
+            await store.mark_boot(self._clock.boot)
+            self._bear_witness(store)
+            continuity.clear_mark(self.data)
             bank = Bank(engine.state.book.map, self.config.lines)
             self._bank = bank
             await bank.open()
@@ -116,7 +132,9 @@ class App:
                 return await self._life.run(self.stopping, self._ready)
             finally:
                 self._life, self._bank = None, None
+                self._exchange.over()
                 await bank.close()
+                self._bear_witness(store)
         finally:
             await store.close()
 
@@ -132,7 +150,15 @@ class App:
                 engine.state.book.map, bank.ports, timing, post=post, now=clock.now
             ),
             measure=self._measure,
+            beside=self._exchange.beside(store),
         )
+
+    def _bear_witness(self, store: Store) -> None:
+        """Remember beside the database how far it has come."""
+        names = identity.load_names(self.data)
+        lanes = zip(continuity.lanes(names), store.sizes.values(), strict=True)
+        boot = self._clock.boot
+        continuity.write_witness(self.data, Witness(store.instance, boot, dict(lanes)))
 
     def _ready(self) -> None:
         doors = len(self._life.engine.state.book.map.doors) if self._life else 0
@@ -189,6 +215,7 @@ class App:
             }
         if bank is not None:
             told["lines"] = bank.health()
+        told |= self._exchange.status()
         return told
 
     def _measure(self, life: Life) -> dict[str, int]:

@@ -7,6 +7,7 @@ restored book revives used codes whose doors may hold a stranger's parcel by now
 
 DATA/restored      the mark: why, in one word
 DATA/witness.json  instance and boot of the database, written after it; never before it
+DATA/former-keys   writer keys from before this gateway was replaced (public)
 """
 
 import base64
@@ -29,6 +30,7 @@ from sync.reader import LogFile
 
 MARK: Final = "restored"
 WITNESS: Final = "witness.json"
+FORMER: Final = "former-keys"
 WHYS: Final = ("restored", "rolled_back", "forked", "replaced")
 
 
@@ -120,6 +122,17 @@ def begin_epoch(data: Path) -> str:
 def digest(book: bytes) -> str:
     """Return the base64 SHA-256 of a canonical book, as `epoch.opened` and snapshots name it."""
     return base64.b64encode(hashlib.sha256(book).digest()).decode()
+
+
+def former_keys(data: Path) -> list[str]:
+    """Return the writer keys that this site had before it was replaced, one vkey a line."""
+    return _read(data / FORMER).decode("ascii", "replace").split()
+
+
+def keep_former_key(data: Path, vkey: str) -> None:
+    """Remember a key of this site's writer: what it signed stays good."""
+    kept = sorted({*former_keys(data), vkey})
+    replace_durably(data / FORMER, "".join(f"{line}\n" for line in kept).encode(), _unwritable)
 
 
 def lanes(names: identity.Names) -> list[str]:

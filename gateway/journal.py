@@ -60,9 +60,12 @@ class Journal:
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
-                group = [self._waiting[place] for place in range(min(GROUP_MAX, self.backlog))]
+                group = self._group()
+                snapshot = group[-1].snapshot
                 try:
-                    await self._store.append(records(group))
+                    await self._store.append(
+                        records(group), snapshot=None if snapshot is None else snapshot[1]
+                    )
                 except StoreFailed as error:
                     self._die(error.reason)
                     return
@@ -70,6 +73,15 @@ class Journal:
                     self._waiting.popleft()
                 self._persisted(group[-1].upto)
             self._idle.set()
+
+    def _group(self) -> list[Persist]:
+        """Return what is stored together: a snapshot of the book ends a group."""
+        group = []
+        for place in range(min(GROUP_MAX, self.backlog)):
+            group.append(self._waiting[place])
+            if group[-1].snapshot is not None:
+                break
+        return group
 
     def _die(self, reason: str) -> None:
         self.dead = True

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gateway import control, identity, logs, site
+from gateway import continuity, control, identity, logs, site
 from gateway.control import SOCKET, NotRunning
 from gateway.core.inputs import Command, Now, SupportChecked, SupportOpens
 from gateway.core.outputs import Answer
@@ -92,11 +92,15 @@ async def offline(data: Path, command: Command | None) -> Answer:
     with site.locked(data):
         clock = site.start_clock(data)
         who = site.load(data)
+        if continuity.broken(data):
+            raise GatewayError(
+                "site.epoch_over", "Start the gateway: it begins a new epoch behind a fence"
+            )
         async with await Store.open(identity.database_of(data), who.identity) as store:
             engine, _ = site.replayed(data, site.settings(who), clock)
             begun = Answer("")
-            if not engine.state.book.sizes:
-                begun = await site.begin_log(engine, store, clock, who)
+            if site.needs_beginning(engine):
+                begun = await site.begin_log(engine, store, clock, data)
             if command is None:
                 return begun
             outputs = engine.handle(replace(command, now=clock.now()))

@@ -55,8 +55,11 @@ class StorePort(Protocol):
         """Durable size by lane."""
         ...
 
-    async def append(self, records: Sequence[Record]) -> None:
-        """Return when the records are durable. Raises `sync.errors.StoreFailed`."""
+    async def append(self, records: Sequence[Record], *, snapshot: bytes | None = None) -> None:
+        """Return when the records are durable, and the book whose hash one of them states.
+
+        Raises `sync.errors.StoreFailed`.
+        """
 
     async def close(self) -> None:
         """Finish what is under way and close."""

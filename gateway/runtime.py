@@ -1,8 +1,9 @@
 """One life of the site: one bounded queue, one loop that decides, one group of tasks around it.
 
 A life begins with an engine recovered from the log and ends with all coils off: because somebody
-stops the gateway, because the map is another one, or because the disk took nothing more. What
-follows (start again, wait for room, give up) is decided by `gateway.app`.
+stops the gateway, because the map or the history is another one, because its epoch is over, or
+because the disk took nothing more. What follows (start again, wait for room, give up) is decided by
+`gateway.app`.
 
 `now` is stamped when an input is handled, not when it came: so time never runs backwards for the
 engine, whoever was quicker into the queue.
@@ -11,7 +12,7 @@ engine, whoever was quicker into the queue.
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from typing import Final, Protocol, assert_never
@@ -29,6 +30,7 @@ from gateway.core.inputs import (
     Now,
     Persisted,
     PersistFailed,
+    SnapshotAsked,
     TimePassed,
     Trouble,
     Trust,
@@ -43,6 +45,8 @@ BACKLOG_MAX: Final = 32
 """`Persist`s that may wait for the disk before no new input is taken."""
 LANES_EVERY_S: Final = 3600.0
 HEALTH_EVERY_S: Final = 600.0
+SNAPSHOT_EVERY_S: Final = 86_400.0
+"""A start replays one day of entries at most; pruning goes no further than the last snapshot."""
 MINUTE_S: Final = 60.0
 ANCHOR_STEP_MS: Final = 1_000
 """A wall clock that moved so far against the monotonic one is anchored anew."""
@@ -56,6 +60,8 @@ class End(StrEnum):
 
     STOPPED = "stopped"
     MAP = "map"
+    EPOCH = "epoch"
+    HISTORY = "history"
     FULL = "full"
     BROKEN = "broken"
 
@@ -89,6 +95,7 @@ class Life:
         desk: Desk,
         boards: Callable[[Callable[[Input], None]], Boards],
         measure: Callable[["Life"], dict[str, int]],
+        beside: Sequence[Callable[["Life"], Coroutine[None, None, None]]] = (),
     ) -> None:
         self.engine = engine
         self.store = store
@@ -101,6 +108,8 @@ class Life:
         self._begun = begun
         self._desk = desk
         self._measure = measure
+        self._beside = beside
+        self._ending: End | None = None
         self._map = engine.state.book.map
         self._persisted: int | None = None
         self._failed = ""
@@ -120,6 +129,7 @@ class Life:
                 chores = [
                     self._group.create_task(self.journal.run(), name="journal"),
                     self._group.create_task(self.boards.run(), name="boards"),
+                    *(self._group.create_task(work(self)) for work in self._beside),
                     *self._every(),
                 ]
                 self._anchor()
@@ -159,9 +169,16 @@ class Life:
             deciding.cancel()
             await asyncio.gather(stopping, deciding, return_exceptions=True)
 
+    def finish(self, end: End) -> None:
+        """End this life once what is written is durable; the next one begins from the disk."""
+        self._ending = end
+        self.wake.set()
+
     async def _decide(self) -> End:
         """Hand the engine one input after the other."""
         while True:
+            if self._ending is not None and not self.journal.backlog:
+                return self._ending
             inp = self._next()
             if inp is None:
                 self.wake.clear()
@@ -257,6 +274,7 @@ class Life:
             (LANES_EVERY_S, self._tie_lanes),
             (HEALTH_EVERY_S, self._sample_health),
             (MINUTE_S, self._watch_machine),
+            (SNAPSHOT_EVERY_S, self._take_snapshot),
         )
 
         async def repeat(every_s: float, chore: Callable[[], None]) -> None:
@@ -304,6 +322,9 @@ class Life:
             head = Checkpoint.parse(self.store.checkpoint(lane).partition("\n\n")[0] + "\n")
             lanes[lane.value] = (head.size, head.text().split("\n")[2])
         self.inbox.put(LanesMeasured(now=self.clock.now(), lanes=lanes))
+
+    def _take_snapshot(self) -> None:
+        self.inbox.put(SnapshotAsked(now=self.clock.now()))
 
     def health(self) -> Mapping[str, object]:
         """Return what `/healthz` and `status` say."""

@@ -9,21 +9,22 @@ import fcntl
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Final
 
 import msgspec
 
-from gateway import identity
+from gateway import continuity, identity
 from gateway.clock import Clock, replace_durably
 from gateway.core.engine import Engine
 from gateway.core.inputs import EpochBegun, Persisted, PersistFailed, Recovered
 from gateway.core.outputs import Answer, Output, Persist
 from gateway.core.policy import Settings
-from gateway.core.recovery import recover
+from gateway.core.recovery import take_up
 from gateway.errors import Busy, GatewayError
 from gateway.journal import records
 from gateway.ports import StorePort
@@ -166,6 +167,7 @@ def settings(who: Who, kiosks: tuple[str, ...] = ("main",), **times: int) -> Set
         epoch=who.identity.epoch,
         code_key=code_key(who),
         kiosks=kiosks,
+        older_keys=older_keys(who),
         **times,
     )
 
@@ -200,17 +202,35 @@ def locked(data: Path) -> Iterator[None]:
 def entries(data: Path) -> Iterator[Recovered]:
     """Yield every stored entry as the book wants it, logs in the order in which none waits."""
     with LogFile.open(identity.database_of(data)) as log:
-        for head in sorted(log.heads(), key=lambda head: fold.turn(str(head.log))):
-            for record in log.records(head):
-                annex = None
-                if record.annex is not None and record.salt is not None:
-                    annex = (record.annex, record.salt)
-                yield fold.read(str(head.log), record.index, record.entry, annex)
+        yield from _entries(log, {})
+
+
+def _entries(log: LogFile, sizes: Mapping[str, int]) -> Iterator[Recovered]:
+    """Yield the entries from `sizes` (by log) on."""
+    for head in sorted(log.heads(), key=lambda head: fold.turn(str(head.log))):
+        for record in log.records(head, sizes.get(str(head.log), 0)):
+            annex = None
+            if record.annex is not None and record.salt is not None:
+                annex = (record.annex, record.salt)
+            yield fold.read(str(head.log), record.index, record.entry, annex)
 
 
 def read_book(data: Path) -> Book:
-    """Return the book as it is durable now, running gateway or not; nothing is written."""
-    return fold.fold(entries(data))
+    """Return the book as it is durable now, running gateway or not; nothing is written.
+
+    From the latest snapshot and what came after it; from the first entry where that does not do
+    (an older epoch's entries came back since).
+    """
+    with LogFile.open(identity.database_of(data)) as log:
+        for snapshot in log.snapshots()[-1:]:
+            if sha256(snapshot.book).digest() != snapshot.sha256:
+                break
+            book = Book.restored(snapshot.book, log.annexes())
+            for taken in _entries(log, book.sizes):
+                book.take(*taken)
+            if not book.stale:
+                return book
+        return fold.fold(_entries(log, {}))
 
 
 def start_clock(data: Path) -> Clock:
@@ -229,7 +249,7 @@ def start_clock(data: Path) -> Clock:
 
 def replayed(data: Path, chosen: Settings, clock: Clock) -> tuple[Engine, list[Output]]:
     """Recover the engine from the log; the clock's floor rises to what the log proves."""
-    engine, outputs = recover(entries(data), chosen, clock.now())
+    engine, outputs = take_up(read_book(data), chosen, clock.now())
     anchor = engine.state.book.anchor
     if anchor is not None and anchor[2] <= ANCHOR_ERROR_MS_MAX:
         (boot, mono_ms), utc_ms, error_ms = anchor
@@ -252,8 +272,9 @@ async def settle(
         written = [output for output in outputs if isinstance(output, Persist)]
         outputs = []
         if written:
+            snapshot = next((one.snapshot[1] for one in written if one.snapshot), None)
             try:
-                await store.append(records(written))
+                await store.append(records(written), snapshot=snapshot)
             except StoreFailed as error:
                 outputs = engine.handle(PersistFailed(now=clock.now(), reason=error.reason))
             else:
@@ -261,11 +282,32 @@ async def settle(
     return answers
 
 
-async def begin_log(engine: Engine, store: StorePort, clock: Clock, who: Who) -> Answer:
-    """Write the first entry of a new log; return the engine's answer."""
-    begun = EpochBegun(now=clock.now(), token="", by="init", site=who.identity.writer)
+async def begin_log(engine: Engine, store: StorePort, clock: Clock, data: Path) -> Answer:
+    """Write the first entry of this epoch; return the engine's answer.
+
+    A later epoch names its parents and the book that it begins with, and stands behind a fence
+    where continuity is not proved.
+    """
+    names = identity.load_names(data)
+    why, book = continuity.broken(data), engine.book
+    parents = continuity.parents(data)
+    begun = EpochBegun(
+        now=clock.now(),
+        token="",
+        by="init",
+        site=names.writer,
+        parents=parents,
+        why=why,
+        snapshot=continuity.digest(book.canonical()) if parents else "",
+        fence=why,
+    )
     answers = await settle(engine, engine.handle(begun), store, clock)
     return answers[0]
+
+
+def needs_beginning(engine: Engine) -> bool:
+    """Return whether this epoch has no entry yet."""
+    return not engine.book.sizes.get(f"{engine.state.settings.epoch}:su")
 
 
 def parcel_of(book: Book, name: str) -> Parcel | None:

@@ -5,7 +5,7 @@ sends, wakes and closes. The order of a segment that arrives: stored durably, ac
 """
 
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,9 +13,10 @@ import msgspec
 
 from certs.errors import CertsError
 from certs.note import Checkpoint
-from sync import entry, exchange
+from sync import entry, exchange, message
 from sync.errors import StoreFailed, TheirsInvalid
 from sync.exchange import Found, Output
+from sync.message import Hello
 from sync.receiving import rebuilt
 from sync.session import Session
 from sync.shelf import Item, Log, Shelf
@@ -32,12 +33,14 @@ async def _nothing(*_: object) -> None:
 class Hooks:
     """What the carrier's owner is told, and asked.
 
+    `greeted(told)`: what the peer says it holds, {origin: size}; again when it names more logs.
     `arrived(origin, first, items)`: entries that are durable now and were not before. Two links of
     one site may both tell one. `found`: see `exchange.Found`. `holds(origin, size, instance)`: the
     peer's store has so much durably. `cosign(log)`: the log's note with cosignature lines added, or
     None; a hub's. `snapshot()`: (SHA-256, bytes) of the latest, or None.
     """
 
+    greeted: Callable[[Mapping[str, int]], Awaitable[None]] = _nothing
     arrived: Callable[[str, int, Sequence[Item]], Awaitable[None]] = _nothing
     found: Callable[[Found], Awaitable[None]] = _nothing
     holds: Callable[[str, int, str], Awaitable[None]] = _nothing
@@ -66,6 +69,16 @@ class Clerk:
         self._shelf = shelf
         self._hooks = hooks
         self._now_ms = now_ms
+        self._greeted: Hello | None = None
+
+    async def greet(self) -> None:
+        """Tell the owner of a hello that has come since."""
+        peer = self._session.peer
+        if peer is not None and peer is not self._greeted:
+            self._greeted = peer
+            names = message.table(peer.table)
+            sizes = {name: row.size for name, row in zip(names, peer.table, strict=True)}
+            await self._hooks.greeted(sizes)
 
     async def start(self, *, annexes: bool, time_ms: int) -> list[Output]:
         """Begin the session with what the shelf holds."""

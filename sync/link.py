@@ -220,7 +220,9 @@ class _Link:
         try:
             await self._do(clerk, await clerk.start(annexes=annexes, time_ms=time_ms))
             while not self.reason:
-                await self._do(clerk, await self._next())
+                deeds = await self._next()
+                await clerk.greet()
+                await self._do(clerk, deeds)
         except StoreFailed as error:
             await self._do(clerk, self._session.refused("", error.code, {}, self._now_ms()))
 

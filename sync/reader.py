@@ -145,6 +145,18 @@ class LogFile:
         )
         return [Taken(*row) for row in found.fetchall()]
 
+    def annexes(self) -> Iterator[tuple[str, tuple[bytes, bytes]]]:
+        """Yield (reference, (annex, salt)) of every annex that is kept, pruned entries' too."""
+        logs = {head.id: head.log for head in self.heads()}
+        cursor = self._connection.execute(
+            "SELECT id, CAST(data AS BLOB), CAST(salt AS BLOB) FROM annex"
+            " WHERE data IS NOT NULL ORDER BY id"
+        )
+        for number, annex, salt in _rising(cursor, 1):
+            log, index = place_of(number)
+            if log in logs:
+                yield f"{logs[log]}{index}", (annex, salt)
+
     def strays(self) -> list[int]:
         """Return the ids of annexes that belong to no entry; an erasure may come before."""
         sql = (

@@ -7,11 +7,13 @@ that is doubt too.
 
 from collections.abc import Iterable
 
+from gateway.core import cloud
 from gateway.core.engine import Engine
 from gateway.core.inputs import Now, Recovered
 from gateway.core.outputs import AllOff, Output
 from gateway.core.policy import Settings
 from gateway.core.state import Annex, Opening, Phase, State
+from sync.book import Book
 from sync.custody import Custody
 from sync.fold import fold
 from sync.records import Compartment
@@ -20,19 +22,25 @@ from sync.records import Compartment
 def recover(
     entries: Iterable[Recovered], settings: Settings, now: Now
 ) -> tuple[Engine, list[Output]]:
-    """Fold the log, take up what was unfinished, and switch all coils off.
+    """Fold the log and take up what was unfinished; `entries` come as `Book.take` wants them."""
+    return take_up(fold(entries), settings, now)
 
-    `entries` come as `Book.take` wants them. The doors are not known yet: `DoorSeen` and
-    `OccupancySeen` for every door must follow.
+
+def take_up(book: Book, settings: Settings, now: Now) -> tuple[Engine, list[Output]]:
+    """Take up what was unfinished in a book, and switch all coils off.
+
+    The doors are not known yet: `DoorSeen` and `OccupancySeen` for every door must follow.
     """
-    book = fold(entries)
     engine = Engine(book, settings, now)
     for door in sorted(book.compartments):
         opening = _unfinished(engine.state, book.compartments[door])
         if opening is not None:
             engine.state.openings[door] = opening
             engine.state.timers["door", door] = now.mono_ms + settings.recover_ms
-    return engine, [AllOff(), *engine.begin()]
+    outputs = [AllOff(), *engine.begin()]
+    engine.state.full = cloud.full(engine.state)
+    engine.state.changed = True  # what the hub is owed goes on in the first turn
+    return engine, outputs
 
 
 def _unfinished(state: State, compartment: Compartment) -> Opening | None:
@@ -57,4 +65,7 @@ def _unfinished(state: State, compartment: Compartment) -> Opening | None:
         started_ms=state.mono,
         size=intent.size,
         annex=Annex(*intent.annex) if intent.annex else None,
+        asked=intent.asked,
+        reservation=intent.reservation,
+        recovered=True,
     )

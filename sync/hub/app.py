@@ -17,6 +17,7 @@ from sync.errors import TheirsInvalid
 from sync.hub import api, logs, systemd
 from sync.hub.api_read import listening
 from sync.hub.config import Config, loopback
+from sync.hub.puller import Puller
 from sync.hub.rooms import Hub, opened
 
 SHUTDOWN_S: Final = 0.5
@@ -69,8 +70,12 @@ class App:
 
     @contextlib.asynccontextmanager
     async def _listening(self, hub: Hub) -> AsyncIterator[None]:
+        puller = Puller(hub)
+        served = api.make_app(hub)
+        served.add_routes(puller.routes())
+        pulling = asyncio.create_task(puller.run(), name="puller")
         runner = web.AppRunner(
-            api.make_app(hub), access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_S
+            served, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_S
         )
         await runner.setup()
         try:
@@ -88,6 +93,8 @@ class App:
             self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
             yield
         finally:
+            pulling.cancel()
+            await asyncio.gather(pulling, return_exceptions=True)
             await runner.cleanup()
 
 

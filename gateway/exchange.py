@@ -1,0 +1,251 @@
+"""What one life of the site has to do with the cloud: keys, link, listener, pruning.
+
+    keys -> the store takes the hub's lanes in -> link -> `EntriesArrived` -> the engine
+                                               -> receipts -> what may be pruned
+
+The site runs without any of it. No login in this version: the listener stands on loopback.
+"""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from certs.keys import SigningKey, Verifier
+from gateway import continuity, logs
+from gateway.clock import Clock
+from gateway.config import Config
+from gateway.core.inputs import Trust
+from gateway.errors import GatewayError
+from gateway.identity import database_of
+from gateway.runtime import End, Life
+from gateway.site import Who
+from gateway.uplink import Kept, Outlets, Uplink
+from sync import entry, pruning
+from sync.book import Book
+from sync.entry import Lane, Ref
+from sync.errors import StoreFailed
+from sync.facts import TimeAnchored, from_entry
+from sync.moment import Anchor, Anchors, Utc
+from sync.origin import Ring
+from sync.pull import make_routes
+from sync.reader import LogFile
+from sync.rows import Record
+from sync.shelf import Shelf
+from sync.store import Store
+
+PRUNE_S: Final = 86_400.0
+FIRST_PRUNE_S: Final = 600.0
+DAY_MS: Final = 86_400_000
+Work = Callable[[Life], Coroutine[None, None, None]]
+_log = logs.get("exchange")
+
+
+def keys(config: Config, who: Who, data: Path) -> tuple[Ring, tuple[Verifier, ...]]:
+    """Return whose logs this site takes in, and whose receipts count.
+
+    Its own writer too, with the keys it had before it was replaced: what the hub holds of older
+    epochs may come back.
+    """
+    own = SigningKey.from_seed(who.name, who.identity.seed).vkey
+    ring = Ring(own, *continuity.former_keys(data))
+    if config.hub.writer:
+        ring.add(Verifier.from_vkey(config.hub.writer))
+    cosigner = config.hub.cosigner
+    return ring, (Verifier.from_vkey(cosigner),) if cosigner else ()
+
+
+class Exchange:
+    """The cloud side of one process; `beside` are the tasks of each life."""
+
+    def __init__(self, config: Config, data: Path, site: str, clock: Clock) -> None:
+        self.config, self.data, self.site, self.clock = config, data, site, clock
+        self.kept = Kept()
+        self.pull_url = ""
+        self._store: Store | None = None
+
+    def beside(self, store: Store) -> list[Work]:
+        """Return what runs beside a life: the link, and the chore of pruning."""
+        self._store = store
+        works: list[Work] = [lambda life: self._prune_daily(life, store)]
+        if self.config.hub.url:
+            works.append(lambda life: self._link(life, store))
+        return works
+
+    def over(self) -> None:
+        """A life is over: nobody is answered from its store any more."""
+        self._store = None
+
+    def status(self) -> dict[str, object]:
+        """Return what `status` shows of the cloud."""
+        if not self.config.hub.url and not self.pull_url:
+            return {}
+        stand = self.kept.stand
+        return {
+            "hub": {
+                "url": self.config.hub.url,
+                "up": stand.up,
+                "connects": stand.connects,
+                "reason": stand.reason,
+                "bytes_in": stand.bytes_in,
+                "bytes_out": stand.bytes_out,
+                "entries_in": stand.entries_in,
+                "entries_out": stand.entries_out,
+                "held": dict(stand.held),
+            },
+            "pull": self.pull_url,
+        }
+
+    # --- the link -------------------------------------------------------------------------------
+
+    async def _link(self, life: Life, store: Store) -> None:
+        async def epoch_over(why: str) -> None:
+            await asyncio.to_thread(continuity.mark, self.data, why)
+            _log.error("epoch.over", why=why)
+            life.finish(End.EPOCH)
+
+        async def snapshot() -> tuple[bytes, bytes] | None:
+            kept = await store.latest_snapshot()
+            return None if kept is None else (kept.sha256, kept.book)
+
+        outlets = Outlets(
+            post=life.inbox.put,
+            trouble=lambda alarm, about, standing: life.trouble(alarm, about, standing=standing),
+            epoch_over=epoch_over,
+            history_back=lambda: life.finish(End.HISTORY),
+            snapshot=snapshot,
+        )
+        url = self.config.hub.url
+        await Uplink(url, self.site, store, self.clock, outlets, self.kept).run()
+
+    # --- the listener ---------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """Serve plain pull on loopback, where the configuration says so."""
+        where = self.config.sync
+        if not where.listen:
+            yield
+            return
+        app = web.Application()
+        app.add_routes(make_routes(self._shelf, snapshot=self._snapshot))
+        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.5)
+        await runner.setup()
+        try:
+            try:
+                await web.TCPSite(runner, where.host, where.port).start()
+            except OSError as error:
+                raise GatewayError(
+                    "sync.unavailable",
+                    "Stop what listens there, or choose another port",
+                    listen=where.listen,
+                    errno=error.errno,
+                ) from error
+            host, port = runner.addresses[0][:2]
+            self.pull_url = f"http://{f'[{host}]' if ':' in host else host}:{port}/sync/v1"
+            _log.warning("sync.listening", url=self.pull_url, login="none: loopback only")
+            yield
+        finally:
+            await runner.cleanup()
+
+    async def _shelf(self, _request: web.Request) -> Shelf:
+        if self._store is None:
+            raise StoreFailed("busy", "The site is starting: ask again in a moment.")
+        return self._store
+
+    async def _snapshot(self, _request: web.Request) -> bytes | None:
+        kept = None if self._store is None else await self._store.latest_snapshot()
+        if kept is None:
+            return None
+        digest = base64.b64encode(kept.sha256).decode()
+        return msgspec.json.encode(
+            {
+                "origin": kept.origin,
+                "index": kept.index,
+                "sha256": digest,
+                "lanes": kept.lanes,
+                "book": kept.book.decode(),
+            }
+        )
+
+    # --- pruning --------------------------------------------------------------------------------
+
+    async def _prune_daily(self, life: Life, store: Store) -> None:
+        await asyncio.sleep(FIRST_PRUNE_S)
+        while True:
+            await self.prune(life, store)
+            await asyncio.sleep(PRUNE_S)
+
+    async def prune(self, life: Life, store: Store) -> dict[str, int]:
+        """Forget what is old and safe elsewhere; return what each log was pruned to.
+
+        Nothing where nobody vouches for the time, or no hub has been heard.
+        """
+        now, hub = self.clock.now(), self.kept.stand.instance
+        if now.trust is not Trust.SYNCED or not hub:
+            return {}
+        before_ms = now.wall_ms - now.error_ms - self.config.sync.keep_days * DAY_MS
+        older = await asyncio.to_thread(_older, self.data, before_ms)
+        done = {}
+        for log in await store.logs():
+            case = await store.prune_case(log.origin, hub=hub, older=older.get(log.origin, 0))
+            upto = pruning.furthest(case)
+            if upto > log.oldest:
+                book = life.engine.book
+                await store.prune(log.origin, upto, hub=hub, older=case.older, cited=cited(book))
+                done[log.origin] = upto
+        if done:
+            _log.info("log.pruned", **{name.rpartition("/")[2]: to for name, to in done.items()})
+        return done
+
+
+def cited(book: Book) -> set[Ref]:
+    """Return the entries that live objects cite: they stay, however old."""
+    refs: set[str | None] = {*book.parcels, *book.alarms, *book.couriers, *book.fences}
+    refs |= {*book.rights.collects, *book.rights.cautious.values()}
+    for one in book.compartments.values():
+        refs |= {one.last, one.intent.ref if one.intent is not None else None}
+    refs |= {f"{epoch}:su0" for epoch in book.epochs}
+    return {Ref.parse(ref) for ref in refs if ref is not None}
+
+
+def _anchor(record: Record) -> Anchor | None:
+    """Return the anchor that an entry states, if it is one."""
+    if b'"kind":"time.anchored"' not in record.entry:
+        return None
+    read = entry.parse(record.entry)
+    fact = from_entry(read)
+    if not isinstance(fact, TimeAnchored):
+        return None
+    return Anchor(read.at, Utc(fact.utc_ms, fact.error_ms, fact.source))
+
+
+def _older(data: Path, before_ms: int) -> dict[str, int]:
+    """Return, for each own log, the index below which every entry is older than `before_ms` (UTC).
+
+    By the anchors of the custody logs; an entry that no anchor places is not old. Blocks.
+    """
+    found = {}
+    with LogFile.open(database_of(data)) as file:
+        own = [head for head in file.heads() if head.own]
+        anchors = Anchors(
+            anchor
+            for head in own
+            if head.log.lane is Lane.CUSTODY
+            for record in file.records(head)
+            if (anchor := _anchor(record)) is not None
+        )
+        for head in own:
+            index = head.oldest
+            for record in file.records(head, head.oldest):
+                utc = anchors.utc(entry.parse(record.entry).at)
+                if utc is None or utc.ms + utc.error_ms >= before_ms:
+                    break
+                index = record.index + 1
+            found[head.origin] = index
+    return found

@@ -1,0 +1,244 @@
+"""The link to the hub: dial, carry a session, wait, dial again.
+
+What arrives is durable before it is told. The site loses nothing without the link and decides
+nothing by it: entries of the hub go to the engine as any other input, and what the peer knows of
+*us* that we do not know ends this life, for an epoch is over when somebody has seen more of it than
+we have. What the hub still holds of our *older* epochs comes back by the same link; then the book
+is folded again, and only then may a fence be lifted.
+"""
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import aiohttp
+
+from gateway import logs
+from gateway.clock import Clock
+from gateway.core.inputs import EntriesArrived, HistorySettled, Input, LinkDown, LinkUp
+from sync import fold, link
+from sync.clerk import Hooks
+from sync.entry import Lane, Writer
+from sync.errors import TheirsInvalid
+from sync.exchange import Found, Memory
+from sync.link import Summary, carry
+from sync.origin import Origin
+from sync.redial import Redial
+from sync.shelf import Item
+from sync.store import Store
+from sync.terms import Options
+
+CONNECT_S: Final = 30.0
+_log = logs.get("uplink")
+_OVER: Final = {"rolled_back": "rolled_back", "fork": "forked"}
+
+
+@dataclass(slots=True)
+class Stand:
+    """How the link stands, for status and health. `held` is what the hub's store has, by origin."""
+
+    up: bool = False
+    connects: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    entries_in: int = 0
+    entries_out: int = 0
+    reason: str = ""
+    instance: str = ""
+    held: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlets:
+    """Whom the uplink tells. `post` queues an input; `trouble(alarm, about, standing)` an alarm.
+
+    `epoch_over(why)`: this epoch is over; `history_back()`: all that the hub had of older epochs
+    has come, and the book is to be folded again.
+    """
+
+    post: Callable[[Input], None]
+    trouble: Callable[[str, str, bool], None]
+    epoch_over: Callable[[str], Awaitable[None]]
+    history_back: Callable[[], None]
+    snapshot: Callable[[], Awaitable[tuple[bytes, bytes] | None]]
+
+
+class Uplink:
+    """One for each life of the site. `memory` and `redial` outlive it: hand them to the next."""
+
+    def __init__(  # noqa: PLR0917  # what a link is between, and whom it tells
+        self, url: str, site: str, store: Store, clock: Clock, outlets: Outlets, before: "Kept"
+    ) -> None:
+        self.url = f"{url.rstrip('/')}/sites/{site.rpartition('/')[2]}"
+        self._site = site
+        self._store, self._clock, self._outlets, self._kept = store, clock, outlets, before
+        self._owed: dict[str, int] = {}
+        self._came_back = False
+
+    @property
+    def stand(self) -> Stand:
+        """How the link stands."""
+        return self._kept.stand
+
+    async def run(self) -> None:
+        """Dial and carry until cancelled."""
+        redial = self._kept.redial
+        async with aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S)
+        ) as http:
+            while True:
+                began = self._clock.now().mono_ms
+                progress = await self._once(http)
+                redial.tried(began, progress=progress)
+                await self._wait()
+
+    async def _once(self, http: aiohttp.ClientSession) -> bool:
+        """Dial once; return whether anything came or went."""
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                ws = await http.ws_connect(f"{self.url}/link", **link.WEBSOCKET)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            self.stand.reason = "link.unreachable"
+            _log.info("link.unreachable", cause=type(error).__name__)
+            return False
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(ws.close)
+            self.stand.up = True
+            self.stand.connects += 1
+            self._outlets.post(LinkUp(now=self._clock.now()))
+            _log.info("link.up", hub=self.url)
+            try:
+                summary = await carry(
+                    ws,
+                    self._options(),
+                    self._store,
+                    Hooks(
+                        arrived=self._arrived,
+                        greeted=self._greeted,
+                        found=self._found,
+                        holds=self._holds,
+                        snapshot=self._outlets.snapshot,
+                    ),
+                    now_ms=lambda: self._clock.now().mono_ms,
+                    utc_ms=lambda: self._clock.now().wall_ms,
+                    idle=self._kept.redial.idle,
+                )
+            finally:
+                self.stand.up = False
+                self._outlets.post(LinkDown(now=self._clock.now()))
+            return self._note(summary)
+
+    def _options(self) -> Options:
+        return Options(
+            side=Writer.SITE,
+            instance=self._store.instance,
+            nonce=secrets.token_bytes(8),
+            accepts=self._accepts,
+            serves_snapshot=True,
+            memory=self._kept.memory,
+        )
+
+    def _accepts(self, origin: str) -> bool:
+        """Take the hub's lanes for this site, and what is ours of older epochs."""
+        try:
+            named = Origin.parse(origin)
+        except TheirsInvalid:
+            return False
+        return f"{named.operator}/site/{named.site}" == self._site
+
+    def _note(self, summary: Summary) -> bool:
+        stand, counters = self.stand, summary.counters
+        self._kept.memory = summary.memory
+        stand.bytes_in += counters.bytes_in
+        stand.bytes_out += counters.bytes_out
+        stand.entries_in += counters.entries_in
+        stand.entries_out += counters.entries_out
+        stand.reason = summary.reason
+        _log.info(
+            "link.down", reason=summary.reason, bytes_in=counters.bytes_in,
+            bytes_out=counters.bytes_out, evidence=dict(summary.evidence) or None,
+        )  # fmt: skip
+        self._outlets.trouble("link.refused", summary.reason, summary.theirs)
+        return summary.progress
+
+    async def _wait(self) -> None:
+        """Wait for the next attempt; something urgent shortens it."""
+        redial, urgent = self._kept.redial, self._urgent()
+        size = self._store.sizes[Lane.URGENT]
+        waiting = size > self.stand.held.get(urgent, 0)
+        wait_ms = redial.wait_ms(self._clock.now().mono_ms, urgent=waiting)
+        if waiting:
+            await asyncio.sleep(wait_ms / 1000)
+            return
+        grown = await self._store.beyond(urgent, size, wait_ms / 1000)
+        if grown is not None and grown.size > size:
+            soon_ms = redial.wait_ms(self._clock.now().mono_ms, urgent=True)
+            await asyncio.sleep(soon_ms / 1000)
+
+    def _urgent(self) -> str:
+        return self._store.checkpoint(Lane.URGENT).partition("\n")[0]
+
+    # --- what a session tells -------------------------------------------------------------------
+
+    async def _greeted(self, told: Mapping[str, int]) -> None:
+        """Learn what the hub holds of our older epochs that is not here."""
+        self._owed = {}
+        for origin, size in told.items():
+            log = await self._store.log(origin)
+            ours = self._accepts(origin) and Origin.parse(origin).voice is Writer.SITE
+            if ours and (log is None or (not log.own and log.size < size)):
+                self._owed[origin] = size
+        self._settle()
+
+    async def _arrived(self, origin: str, first: int, items: Sequence[Item]) -> None:
+        named = Origin.parse(origin)
+        if named.voice is Writer.SITE:
+            self._came_back = True
+            if first + len(items) >= self._owed.get(origin, 0):
+                self._owed.pop(origin, None)
+            self._settle()
+            return
+        entries = tuple(fold.read(str(named.log), item.index, item.entry) for item in items)
+        self._outlets.post(EntriesArrived(now=self._clock.now(), entries=entries))
+        _log.info("entries.arrived", log=str(named.log), first=first, count=len(items))
+
+    async def _found(self, found: Found) -> None:
+        _log.warning("link.found", what=found.what, origin=found.origin, **dict(found.evidence))
+        log = await self._store.log(found.origin)
+        over = _OVER.get(found.what)
+        if over is not None and log is not None and log.own:
+            await self._outlets.epoch_over(over)
+        elif found.what == "fork":
+            self._owed.pop(found.origin, None)
+            self._outlets.trouble("log.forked", found.origin, True)
+            self._settle()
+        elif found.what in {"stuck", "refused"}:
+            self._outlets.trouble("link.stuck", found.origin, True)
+
+    def _settle(self) -> None:
+        """Say so when the hub holds nothing of us that is not here."""
+        if self._owed:
+            return
+        if self._came_back:
+            self._came_back = False
+            self._outlets.history_back()
+        else:
+            self._outlets.post(HistorySettled(now=self._clock.now(), by="hub"))
+
+    async def _holds(self, origin: str, size: int, instance: str) -> None:
+        stand = self.stand
+        if stand.instance != instance:
+            stand.instance, stand.held = instance, {}
+        stand.held[origin] = max(size, stand.held.get(origin, 0))
+
+
+@dataclass(slots=True)
+class Kept:
+    """What one life leaves to the next: the session's memory, when to dial, how the link stood."""
+
+    memory: Memory = field(default_factory=Memory)
+    redial: Redial = field(default_factory=lambda: Redial(secrets.randbelow))
+    stand: Stand = field(default_factory=Stand)

@@ -1,0 +1,251 @@
+"""The hub's side of every link. Sites that dial in are pulled through it, reachable ones over HTTP.
+
+What comes is stored, cosigned and folded; nothing is asked of a site twice. One link a site: a
+newer one ends the older, which may be half-open. Other sites are not touched by what one of them
+does: each link has its own task, its own bounds and its own end.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import aiohttp
+from aiohttp import web
+
+from certs.note import cosign
+from sync.clerk import Hooks
+from sync.entry import Writer
+from sync.errors import StoreFailed, SyncError, TheirsInvalid
+from sync.exchange import Found, Memory
+from sync.hub import logs
+from sync.hub.rooms import Hub
+from sync.hub.storage import HubShelf, Site
+from sync.link import WEBSOCKET, carry
+from sync.origin import Origin
+from sync.pullclient import Summary, pull, watch
+from sync.redial import IdleTime
+from sync.shelf import Item, Log
+from sync.terms import Options
+
+LINK: Final = "/sites/{site}/link"
+LINKS_MAX: Final = 4_096
+"""Links at once in one process: 300 KiB each with TLS."""
+POLL_S: Final = 50
+PAUSE_S: Final = 15.0
+SITES_S: Final = 30.0
+"""How often the list of reachable sites is read anew."""
+
+_log = logs.get("puller")
+
+
+class Puller:
+    """Carries the links of one hub. `routes` are mounted beside the API, `run` is one task."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._stops: dict[str, asyncio.Event] = {}
+        self._memory: dict[str, Memory] = {}
+        self._pulling: dict[str, asyncio.Task[None]] = {}
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the route that sites dial."""
+        return [web.get(LINK, self._dialled, allow_head=False)]
+
+    async def close(self) -> None:
+        """End all links politely."""
+        for stop in self._stops.values():
+            stop.set()
+        for task in self._pulling.values():
+            task.cancel()
+        await asyncio.gather(*self._pulling.values(), return_exceptions=True)
+
+    # --- sites that dial in ---------------------------------------------------------------------
+
+    async def _dialled(self, request: web.Request) -> web.StreamResponse:
+        hub = self._hub
+        site = await hub.registry.get(request.match_info["site"])
+        if len(self._stops) >= LINKS_MAX:
+            raise TheirsInvalid("request.busy", "Dial again later.", links=LINKS_MAX)
+        ws = web.WebSocketResponse(**WEBSOCKET)
+        await ws.prepare(request)
+        older = self._stops.get(site.site_id)
+        if older is not None:
+            older.set()
+        stop = self._stops[site.site_id] = asyncio.Event()
+        hub.links.up(site.site_id, "session", hub.clock.utc_ms())
+        _log.info("link.up", site=site.site_id)
+        reason = "link.gone"
+        try:
+            reason = await self._carry(ws, site, stop)
+        except StoreFailed as error:
+            reason = error.code
+            _log.exception("link.store", site=site.site_id, code=error.code)
+        finally:
+            if self._stops.get(site.site_id) is stop:
+                del self._stops[site.site_id]
+                hub.links.down(site.site_id, "" if reason in {"gone", "stopped"} else reason)
+            _log.info("link.down", site=site.site_id, reason=reason)
+        return ws
+
+    async def _carry(self, ws: web.WebSocketResponse, site: Site, stop: asyncio.Event) -> str:
+        hub, visit = self._hub, Visit(self._hub, site)
+        shelf = hub.registry.shelf_of(site)
+        options = Options(
+            side=Writer.HUB,
+            instance=hub.storage.instance,
+            nonce=secrets.token_bytes(8),
+            accepts=visit.accepts,
+            memory=self._memory.pop(site.site_id, Memory()),
+        )
+        summary = await carry(
+            ws,
+            options,
+            shelf,
+            Hooks(
+                arrived=visit.arrived,
+                found=visit.found,
+                cosign=visit.cosign,
+                greeted=visit.greeted,
+            ),
+            now_ms=lambda: hub.clock.moment().mono_ms,
+            utc_ms=hub.clock.utc_ms,
+            idle=IdleTime(),
+            stop=stop,
+        )
+        self._memory[site.site_id] = summary.memory
+        if len(self._memory) > LINKS_MAX:
+            del self._memory[next(iter(self._memory))]
+        counters = summary.counters
+        hub.links.heard(
+            site.site_id, hub.clock.utc_ms(), bytes_in=counters.bytes_in,
+            bytes_out=counters.bytes_out,
+        )  # fmt: skip
+        if summary.theirs:
+            await hub.storage.audit(
+                site.site_id, summary.reason, {k: str(v) for k, v in summary.evidence.items()}
+            )
+        return summary.reason
+
+    # --- sites that can be reached --------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Pull every site that has an address, until cancelled."""
+        async with aiohttp.ClientSession() as session:
+            try:
+                while True:
+                    sites = {one.site_id: one for one in await self._hub.storage.sites() if one.url}
+                    for site_id in sites.keys() - self._pulling.keys():
+                        self._pulling[site_id] = asyncio.create_task(
+                            self._pull(session, sites[site_id]), name=f"pull {site_id}"
+                        )
+                    for site_id in self._pulling.keys() - sites.keys():
+                        self._pulling.pop(site_id).cancel()
+                    await asyncio.sleep(SITES_S)
+            finally:
+                await self.close()
+
+    async def _pull(self, session: aiohttp.ClientSession, site: Site) -> None:
+        """Pull one site, then wait until it has more."""
+        hub, visit = self._hub, Visit(self._hub, site)
+        base = f"{site.url.rstrip('/')}/sync/v1"
+        while True:
+            try:
+                shelf = hub.registry.shelf_of(await hub.registry.get(site.site_id))
+                done = await pull(session, base, shelf, peer=f"site/{site.site_id}",
+                                  cosign=visit.cosign)  # fmt: skip
+                await self._pulled(site, done)
+                urgent = next((log for log in await shelf.logs() if _is_urgent(log)), None)
+                if not done.more and urgent is not None:
+                    await watch(session, base, urgent.origin, urgent.size, POLL_S)
+            except (SyncError, aiohttp.ClientError, OSError, TimeoutError) as error:
+                code = error.code if isinstance(error, SyncError) else "exchange.unreachable"
+                hub.links.down(site.site_id, code)
+                await asyncio.sleep(PAUSE_S)
+
+    async def _pulled(self, site: Site, done: Summary) -> None:
+        hub = self._hub
+        hub.links.up(site.site_id, "pull", hub.clock.utc_ms())
+        hub.links.heard(
+            site.site_id, hub.clock.utc_ms(), bytes_in=done.bytes_in, bytes_out=done.bytes_out
+        )
+        for found in done.found:
+            await hub.storage.audit(site.site_id, f"log.{found.verdict}", {"origin": found.origin})
+        for refusal in done.refused:
+            await hub.storage.audit(site.site_id, refusal.error.code, {"origin": refusal.origin})
+        await hub.arrived(site.site_id)
+        if site.fenced and not done.more and not done.refused:
+            await hub.heal(site.site_id)
+
+
+class Visit:
+    """One site's link, as the hub takes part in it."""
+
+    def __init__(self, hub: Hub, site: Site) -> None:
+        self._hub, self._site = hub, site
+        self._owed: dict[str, int] = {}
+
+    def accepts(self, origin: str) -> bool:
+        """Take this site's logs, and what it holds of ours (after a restore it heals us)."""
+        try:
+            named = Origin.parse(origin)
+        except TheirsInvalid:
+            return False
+        return (named.operator, named.site) == (self._site.operator, self._site.site_id)
+
+    async def greeted(self, told: Mapping[str, int]) -> None:
+        """Learn what the site holds: how far behind we are, and what is ours and lost here."""
+        held = {log.origin: log.size for log in await self._shelf().logs()}
+        lag = {
+            origin: size - held.get(origin, 0)
+            for origin, size in told.items()
+            if size > held.get(origin, 0) and self.accepts(origin)
+        }
+        ours = {origin for origin in lag if Origin.parse(origin).voice is Writer.HUB}
+        self._owed = {origin: told[origin] for origin in ours}
+        self._hub.links.behind(self._site.site_id, lag)
+        await self._heal()
+
+    async def arrived(self, origin: str, first: int, items: Sequence[Item]) -> None:
+        """Entries are stored: confirm news by them; once nothing of ours is missing, heal."""
+        hub, site_id = self._hub, self._site.site_id
+        size = first + len(items)
+        lag = dict(hub.links.of(site_id).lag)
+        if origin in lag:
+            lag[origin] = max(0, lag[origin] - len(items))
+            hub.links.behind(site_id, {name: count for name, count in lag.items() if count})
+        if self._owed.get(origin, 0) <= size:
+            self._owed.pop(origin, None)
+        hub.links.heard(site_id, hub.clock.utc_ms())
+        await hub.arrived(site_id)
+        await self._heal()
+
+    async def found(self, found: Found) -> None:
+        """Surface what a person should hear of."""
+        evidence = {key: str(value) for key, value in found.evidence.items()}
+        _log.warning("link.found", site=self._site.site_id, what=found.what, **evidence)
+        await self._hub.storage.audit(
+            self._site.site_id, f"log.{found.what}", {"origin": found.origin, **evidence}
+        )
+
+    async def cosign(self, log: Log) -> str | None:
+        """Return the log's checkpoint with our cosignature; it is stored here durably."""
+        hub, site_id = self._hub, self._site.site_id
+        if Origin.parse(log.origin).voice is not Writer.SITE:
+            return None
+        line = cosign(log.note, hub.keys.cosigner(site_id), hub.clock.utc_ms() // 1000)
+        note = log.note + line
+        await hub.storage.keep_cosignature(site_id, log.origin, note)
+        return note
+
+    async def _heal(self) -> None:
+        if self._site.fenced and not self._owed:
+            self._site = await self._hub.heal(self._site.site_id)
+
+    def _shelf(self) -> HubShelf:
+        return self._hub.registry.shelf_of(self._site)
+
+
+def _is_urgent(log: Log) -> bool:
+    named = Origin.parse(log.origin)
+    return named.voice is Writer.SITE and named.lane.value == "urgent"
