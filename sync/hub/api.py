@@ -70,7 +70,10 @@ _log = logs.get("api")
 
 
 def make_app(hub: Hub) -> web.Application:
-    """Return the application over a hub: the API, its description, and plain pull of each site."""
+    """Return the application over a hub: the API, its description, and plain pull of each site.
+
+    Routes that are added to it (the sites' links) are guarded as all others.
+    """
     app = web.Application(
         middlewares=[_refusals, _guard], client_max_size=hub.config.api.body_bytes_max
     )
