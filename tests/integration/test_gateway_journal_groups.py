@@ -20,7 +20,7 @@ class StoreDouble:
     def sizes(self) -> Any:
         return {}
 
-    async def append(self, records: Any) -> None:
+    async def append(self, records: Any, *, snapshot: bytes | None = None) -> None:
         await self.gate.wait()
         if self.trouble:
             raise self.trouble

@@ -158,10 +158,12 @@ async def test_full_disk_opens_nothing_says_so_and_recovers(
     monkeypatch.setattr(app_module, "FULL_WAIT_S", (0.3,))
     append, full = Store.append, asyncio.Event()
 
-    async def failing(store: Store, records: Sequence[Record]) -> None:
+    async def failing(
+        store: Store, records: Sequence[Record], *, snapshot: bytes | None = None
+    ) -> None:
         if full.is_set():
             raise StoreFailed("full")
-        await append(store, records)
+        await append(store, records, snapshot=snapshot)
 
     monkeypatch.setattr(Store, "append", failing)
     async with stand(tmp_path / "data") as stage:
