@@ -21,6 +21,7 @@ from certs.keys import decode_base64
 from sync import entry as entries
 from sync.entry import ANNEX_BYTES_MAX, SALT_BYTES, private_hash
 from sync.errors import TheirsInvalid
+from sync.frontier import Verdict
 from sync.intake import CHUNK_ENTRIES_MAX, Chunk
 from sync.merkle import HASH_BYTES
 from sync.rows import Annex
@@ -117,6 +118,23 @@ class Page(NamedTuple):
 
     entries: tuple[bytes, ...]
     annexes: tuple[tuple[int, Annex], ...]
+
+
+class Found(NamedTuple):
+    """Two histories of one log: what it is, and the note that their side signed or relays."""
+
+    verdict: Verdict
+    origin: str
+    ours: int
+    theirs: int
+    note: str
+
+
+class Refusal(NamedTuple):
+    """A log that was left where it was, and why."""
+
+    origin: str
+    error: TheirsInvalid
 
 
 # --- a request's query and headers ----------------------------------------------------------------

@@ -11,7 +11,7 @@ in `Summary.refused`, and the other logs go on. `StoreFailed` goes through.
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
 
 import aiohttp
 
@@ -24,7 +24,7 @@ from sync.errors import TheirsInvalid
 from sync.frontier import EMPTY, Head, Verdict, compare
 from sync.intake import CHUNK_BYTES_MAX, CHUNK_ENTRIES_MAX, Chunk
 from sync.origin import Origin
-from sync.pages import Told, refused
+from sync.pages import Found, Refusal, Told, refused
 from sync.pullwire import Limits, Peer, Unreachable, expect
 from sync.rows import Annex
 from sync.shelf import Item, Log, Shelf
@@ -38,23 +38,6 @@ PAGE_BYTES: Final = pages.PAGE_BYTES_DEFAULT
 PUSH_BYTES: Final = pages.PAGE_BYTES_DEFAULT
 _FINDINGS: Final = {Verdict.FORK, Verdict.ROLLED_BACK, Verdict.PEER_ROLLED_BACK}
 _OK, _NO_CONTENT, _CONFLICT = 200, 204, 409
-
-
-class Found(NamedTuple):
-    """Two histories of one log: what it is, and the note that their side signed or relays."""
-
-    verdict: Verdict
-    origin: str
-    ours: int
-    theirs: int
-    note: str
-
-
-class Refusal(NamedTuple):
-    """A log that was left where it was, and why."""
-
-    origin: str
-    error: TheirsInvalid
 
 
 @dataclass(slots=True)
