@@ -23,11 +23,12 @@ from sync.hub.tables import (
     Grown,
     Growth,
     LogRow,
+    Row,
     annex_rows,
     kept_nodes,
     may_concern_annexes,
 )
-from sync.intake import Accepted, Chunk, accept
+from sync.intake import CHUNK_ENTRIES_MAX, Accepted, Chunk, accept
 from sync.merkle import peaks_of, prove_consistency, prove_inclusion
 from sync.origin import Origin, Ring
 from sync.rows import Annex
@@ -94,12 +95,12 @@ class SiteShelf:
         """As in `Shelf`."""
         row = await self._row(origin)
         found = await self._database.rows(
-            sql.READ, self._site_id, row.no, max(start, 0), min(stop, row.sealed), row.ref()
+            sql.READ, self._site_id, row.no, max(start, 0), min(stop, row.sealed)
         )
-        return [
-            Item(index, data, _annex(salt, annex, erased_by))
-            for index, data, salt, annex, erased_by in found
-        ]
+        annexes = await self._annexes(
+            row, [index for index, data in found if may_concern_annexes(data)]
+        )
+        return [Item(index, data, _annex(annexes.get(index))) for index, data in found]
 
     async def cut(self, origin: str, first: int, entries_max: int, bytes_max: int) -> int:
         """As in `Shelf`."""
@@ -215,15 +216,11 @@ class SiteShelf:
         if not annexes:
             return 0
         row = await self._row(origin)
-        ref, indices = row.ref(), [index for index, _ in annexes]
-        found = await self._database.rows(
-            sql.ANNEXES, self._site_id, ref, min(indices), max(indices)
-        )
-        known = {index: AnnexRow(ref, index, *rest) for _, index, *rest in found}
+        known, ref = await self._annexes(row, [index for index, _ in annexes]), row.ref()
         new: dict[int, AnnexRow] = {}
         for index, annex in annexes:
             held = known.get(index)
-            if held is None or not _matches(held, annex) or index >= row.size:
+            if held is None or not _matches(held, annex):
                 raise TheirsInvalid(
                     "exchange.annex",
                     "Send the annex and salt that the entry's `private` was made from.",
@@ -266,6 +263,22 @@ class SiteShelf:
                 "exchange.ahead", "Ask for what is held here.", origin=origin, size=row.sealed
             )
         return row
+
+    async def _annexes(self, row: LogRow, indices: Sequence[int]) -> dict[int, AnnexRow]:
+        """Return what stands beside these entries, and some of their neighbours.
+
+        Not joined to the entries: without statistics PostgreSQL reads all annexes once an entry.
+        Far apart they are asked for in turn, so that nobody can make a few stand for a million.
+        """
+        spans: list[list[int]] = []
+        for index in sorted(index for index in set(indices) if 0 <= index < row.size):
+            if not spans or index - spans[-1][0] >= CHUNK_ENTRIES_MAX:
+                spans.append([index, index])
+            spans[-1][1] = index
+        rows: list[Row] = []
+        for first, last in spans:
+            rows += await self._database.rows(sql.ANNEXES, self._site_id, row.ref(), first, last)
+        return {one.idx: one for one in map(AnnexRow._make, rows)}
 
     async def _target(self, origin: str) -> tuple[LogRow, Verifier]:
         """Return the log to extend, begun if its writer is known, and who verifies it."""
@@ -353,8 +366,10 @@ def _log(row: LogRow) -> Log:
     return Log(row.origin, row.vkey, bool(row.own), row.oldest, row.sealed, row.note, row.cosigned)
 
 
-def _annex(salt: bytes | None, data: bytes | None, erased_by: str | None) -> Annex | None:
-    return None if data is None and erased_by is None else Annex(salt, data, erased_by)
+def _annex(row: AnnexRow | None) -> Annex | None:
+    if row is None or (row.data is None and row.erased_by is None):
+        return None
+    return Annex(row.salt, row.data, row.erased_by)
 
 
 def _matches(held: AnnexRow, annex: Annex) -> bool:

@@ -59,10 +59,8 @@ LENGTHS: Final = (
     " WHERE site_id = $1 AND log = $2 AND idx >= $3 AND idx < $4 ORDER BY idx"
 )
 READ: Final = (
-    "SELECT e.idx, e.bytes, a.salt, a.data, a.erased_by FROM entry e"
-    " LEFT JOIN annex a ON a.site_id = e.site_id AND a.ref = $5 AND a.idx = e.idx"
-    " WHERE e.site_id = $1 AND e.log = $2 AND e.idx >= $3 AND e.idx < $4 AND e.bytes IS NOT NULL"
-    " ORDER BY e.idx"
+    "SELECT idx, bytes FROM entry WHERE site_id = $1 AND log = $2 AND idx >= $3 AND idx < $4"
+    " AND bytes IS NOT NULL ORDER BY idx"
 )
 
 CHECKPOINT: Final = "SELECT note FROM checkpoint WHERE site_id = $1 AND log = $2 AND size = $3"

@@ -1,10 +1,10 @@
 """The figure hub.ingest: entries a second that a hub verifies, stores and folds.
 
 Four sites send a week each (`workload`) in segments of at most 512 entries: every entry parsed and
-hashed, every segment's checkpoint verified, all stored durably and folded into the site's book. The
-limit is the same rows inserted and nothing else: by asyncpg (unnest, on conflict do nothing), by as
-many tasks; by sqlite3, one transaction a segment. A server of our own, fsync on; best of three, in
-turn, each in a process of its own.
+hashed, every segment's checkpoint verified, all stored durably, read back and folded into the
+site's book as the hub does it. The limit is the same rows inserted and nothing else: by asyncpg
+(unnest, on conflict do nothing), by as many tasks; by sqlite3, one transaction a segment. A server
+of our own, fsync on; best of three, in turn, each in a process of its own.
 """
 
 import asyncio
@@ -24,11 +24,10 @@ from typing import Any
 
 from certs.keys import SigningKey
 from certs.note import Checkpoint, sign_checkpoint
-from sync import fold
-from sync.book import Book
 from sync.commit import Identity
 from sync.entry import Lane
 from sync.hub.opening import open_storage
+from sync.hub.projections import Projection
 from sync.hub.storage import Storage
 from sync.intake import CHUNK_ENTRIES_MAX, Chunk
 from sync.merkle import Tree, leaf_hash
@@ -39,6 +38,8 @@ from tests.bench import workload
 Figure = dict[str, Any]
 SITES = ("0042", "0043", "0044", "0045")
 RUNS = 3
+REFRESH_EVERY = 8
+"""Segments between two looks at the book: a burst of a link that came back."""
 GOAL = 0.25
 GOAL_RATE = 5_000
 TABLE = (
@@ -106,16 +107,20 @@ async def ours(url: str) -> Figure:
 
 
 async def site(storage: Storage, site_id: str, chunks: Iterable[Chunk]) -> None:
+    """Take in segment after segment, and bring the site's book up to date now and then."""
     who = identity(site_id)
     writer = SigningKey.from_seed(f"{who.operator}/{who.writer}", who.seed)
-    shelf, book = storage.shelf(site_id, Ring(writer.vkey)), Book()
-    for chunk in chunks:
+    shelf = storage.shelf(site_id, Ring(writer.vkey))
+    projection = Projection(site_id, shelf)
+    total = 0
+    for number, chunk in enumerate(chunks, 1):
+        total += len(chunk.entries)
         await shelf.extend(chunk)
-        log = str(who.log(Lane(chunk.origin.rpartition("/")[2])))
-        for index, data in enumerate(chunk.entries, chunk.first):
-            book.take(*fold.read(log, index, data))
-    assert not book.stopped, book.stopped
-    assert sum(book.sizes.values()) == sum(len(chunk.entries) for chunk in chunks)
+        if number % REFRESH_EVERY == 0:
+            await projection.refresh()
+    await projection.refresh()
+    assert not projection.book.stopped, projection.book.stopped
+    assert projection.folded == total
 
 
 async def plain_postgres(url: str) -> Figure:

@@ -16,7 +16,8 @@ from certs.keys import SigningKey
 from certs.note import Checkpoint, cosign, sign_checkpoint
 from sync.entry import Lane, compose, private_hash
 from sync.errors import OursBroken, StoreFailed, SyncError, TheirsInvalid
-from sync.hub import sql, sqlite
+from sync.hub import file, sql, sqlite
+from sync.hub import postgres as module
 from sync.hub.opening import open_storage
 from sync.hub.storage import Moved, Site, Snapshot, Storage
 from sync.intake import Chunk
@@ -164,6 +165,32 @@ async def test_two_hub_processes_never_write_one_number_twice(pair: list[Storage
     for item in items:
         tree.append(leaf_hash(item.entry))
     assert (log.root, await pair[0].unsealed(ID)) == (tree.root(), ())
+
+
+@pytest.mark.parametrize("name", STORAGES)
+async def test_planted_no_compare_and_two_sign_one_number(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the tests above would see if the size were set and not compared."""
+    rows = module._GROW.replace(" AND size = $3 AND own", " AND $3::bigint >= 0 AND own")
+    rows = rows.replace(
+        "AS r (idx, leaf, bytes))", "AS r (idx, leaf, bytes) ON CONFLICT DO NOTHING)"
+    )
+    assert rows != module._GROW
+    monkeypatch.setattr(module, "_GROW", rows)
+    head = sqlite._GROW.replace("AND size = ?", "AND 0 <= ?")
+    assert head != sqlite._GROW
+    monkeypatch.setattr(sqlite, "_GROW", head)
+    monkeypatch.setattr(sqlite, "_ENTRIES", sqlite._ENTRIES + " WHERE 1 ON CONFLICT DO NOTHING")
+    storage = await begun(await opened(await url_of(name, tmp_path)))
+    ends = await asyncio.gather(
+        *(storage.append(ID, ORIGIN, 0, [plain(n)]) for n in range(4)), return_exceptions=True
+    )
+    heads = [end for end in ends if isinstance(end, Checkpoint)]
+    assert len(heads) > 1
+    assert {head.size for head in heads} == {1}
+    assert len({head.root for head in heads}) == len(heads)
+    await storage.close()
 
 
 async def test_a_crash_between_commit_and_seal_is_found_and_sealed_later(url: str) -> None:
@@ -365,6 +392,21 @@ async def test_the_first_annex_that_lacks_is_found_in_what_is_stored(storage: St
     await refused(shelf.annexes_from(ORIGIN), TheirsInvalid, "exchange.unknown_origin")
 
 
+async def test_annexes_far_apart_are_not_read_with_all_between(storage: Storage) -> None:
+    """Neither a made-up index nor a wide range costs more than what was sent."""
+    shelf = storage.shelf(ID, ring())
+    writing = Writing(SITE).add(*(private(n, b"x") for n in range(1100)))
+    for first in range(0, 1100, 500):
+        await shelf.extend(writing.chunk(first, min(first + 500, 1100)))
+    annexes = [(n, Annex(SALT, b"x", None)) for n in (1099, 3, 511, 512, 3, 700)]
+    assert await shelf.put_annexes(RELAYED, annexes) == 5
+    held = [item.index for item in await shelf.read(RELAYED, 0, 1100) if item.annex]
+    assert held == [3, 511, 512, 700, 1099]
+    for index in (-1, 1100, 10**15, 2**70):
+        lie = [(index, Annex(SALT, b"x", None))]
+        await refused(shelf.put_annexes(RELAYED, lie), TheirsInvalid, "exchange.annex")
+
+
 async def test_an_erased_annex_is_gone_from_the_file(tmp_path: Path) -> None:
     url = await url_of("sqlite", tmp_path)
     storage = await opened(url)
@@ -486,12 +528,9 @@ async def test_a_store_keeps_its_name_until_it_is_renamed(url: str) -> None:
 
 async def test_every_statement_names_its_site() -> None:
     """So that a database dealt out by site_id finds the one place that has the rows."""
-    modules = [sql, sqlite]
-    from sync.hub import postgres as module  # noqa: PLC0415  # the tests' own has its name here
-
     texts = {
         f"{one.__name__}.{name}": value
-        for one in (*modules, module)
+        for one in (sql, sqlite, module)
         for name, value in vars(one).items()
         if isinstance(value, str)
         and value.startswith(("SELECT", "INSERT INTO", "UPDATE", "WITH", "DELETE"))
@@ -550,6 +589,30 @@ async def test_a_newer_file_is_left_alone(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "hub.db") as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
+    await refused(opened(url), StoreFailed, "store.newer")
+
+
+@pytest.mark.parametrize("name", ["postgres", "sqlite"])
+async def test_an_older_schema_is_brought_up_to_date_with_what_it_holds(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A later version adds a step: it is done once, and a program without it is too old then."""
+    url = await url_of(name, tmp_path)
+    storage = await begun(await opened(url))
+    await written(storage, 0, plain(0))
+    await storage.close()
+    later = "CREATE TABLE later (site_id TEXT NOT NULL PRIMARY KEY);"
+
+    kind = "sqlite" if name == "sqlite" else "postgres"
+    known = [*file.migrations(kind), (2, later)]
+    with monkeypatch.context() as patch:
+        patch.setattr(file, "migrations", lambda _: known)
+        patch.setattr(module, "migrations", lambda _: known)
+        for _ in range(2):
+            storage = await opened(url)
+            (item,) = await storage.shelf(ID, ring()).read(ORIGIN, 0, 9)
+            assert item.entry == plain(0)
+            await storage.close()
     await refused(opened(url), StoreFailed, "store.newer")
 
 
