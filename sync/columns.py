@@ -210,7 +210,7 @@ class _Writer:
 
 def pack(entries: Sequence[bytes]) -> tuple[bytes, bytes]:
     """Return (columns, raw) of canonical entries; raw is what does not get any shorter."""
-    writer = _Writer(entries, _PRIMED)
+    writer = _Writer(entries, PRIMED)
     turns = writer.turns()
     jumps = writer.rows_told()
     columns = writer.values()
@@ -243,7 +243,7 @@ class _Reader:
         self.source = source = Source(columns, raw)
         logs, words, shapes, far = source.numbers(4)
         first = unzigzag(source.number())
-        self.model = model = Model(_PRIMED, [], first)
+        self.model = model = Model(PRIMED, [], first)
         names = [source.numbers(2) for _ in range(logs)]
         for _ in range(words):
             model.add_word(source.text(BYTES_MAX).decode())
@@ -438,4 +438,4 @@ def _primed() -> Model:
     return writer.model
 
 
-_PRIMED: Final = _primed()
+PRIMED: Final = _primed()

@@ -54,11 +54,8 @@ def decode(codec: int, data: bytes, count: int, *, limit: int = LIMIT) -> list[b
     if not 0 <= count <= SEGMENT_ENTRIES:
         raise _malformed("count")
     if codec == COLUMNS:
-        length, begin = _length_of(data)
-        raw = data[begin : begin + length]
-        if len(raw) != length:
-            raise _malformed("length")
-        entries = columns.unpack(_inflated(data[begin + length :], limit), raw, count, limit)
+        symbols, raw = split(data, limit)
+        entries = columns.unpack(symbols, raw, count, limit)
     elif codec == LINES:
         entries = _lines(data, limit)
     elif codec == LINES_ZSTD:
@@ -70,6 +67,15 @@ def decode(codec: int, data: bytes, count: int, *, limit: int = LIMIT) -> list[b
     if canonical.decode_many(entries) is None:
         raise _malformed("not canonical")
     return entries
+
+
+def split(data: bytes, limit: int) -> tuple[bytes, bytes]:
+    """Return what a segment of codec 2 holds: (columns, raw); refuses as `decode` does."""
+    length, begin = _length_of(data)
+    raw = data[begin : begin + length]
+    if len(raw) != length:
+        raise _malformed("length")
+    return _inflated(data[begin + length :], limit), raw
 
 
 def _lines(data: bytes, limit: int) -> list[bytes]:
