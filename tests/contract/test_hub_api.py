@@ -391,3 +391,9 @@ async def test_what_a_restore_lost_comes_back_from_the_gateway(hub: Stage) -> No
     book = (await hub.book()).book
     assert book.sizes[log] == 2, "what is still there counts"
     assert book.rights.escrow.hub_free("M") == 0
+
+
+def test_the_readme_lists_every_route_as_the_description_does() -> None:
+    readme = (Path(__file__).resolve().parents[2] / "sync/hub/README.md").read_text()
+    listed = re.findall(r"^\| `(GET|POST) (\S+)` \| (.+) \|$", readme, re.MULTILINE)
+    assert listed == [(route.method, route.path, route.text) for route in ROUTES]

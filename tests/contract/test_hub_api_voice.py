@@ -116,6 +116,35 @@ async def test_a_miss_is_decided_again_on_the_newer_book(
     assert turns == 2, "the first append missed; the second decision was no"
 
 
+async def test_what_another_process_left_unsigned_does_not_stop_this_one(
+    small: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It committed, and died before it signed, just when this one was about to append."""
+    small.site.gives("M", 1)
+    await small.push()
+    other = assembled(config(Path("/unused")), KEYS, small.hub.storage, clock())
+    append, seal = small.hub.storage.append, small.hub.storage.seal
+    turns = 0
+
+    async def dies(*_args: Any) -> None:
+        raise StoreFailed("io")
+
+    async def late(*args: Any, **more: Any) -> Any:
+        nonlocal turns
+        turns += 1
+        if turns == 1:
+            monkeypatch.setattr(small.hub.storage, "seal", dies)
+            with pytest.raises(StoreFailed):
+                await reserves(other, "N1")
+            monkeypatch.setattr(small.hub.storage, "seal", seal)
+        return await append(*args, **more)
+
+    monkeypatch.setattr(small.hub.storage, "append", late)
+    with pytest.raises(Refused, match=r"capacity\.none"):
+        await reserves(small.hub, "N2")
+    assert len((await small.book()).book.rights.escrow.promises) == 1
+
+
 async def test_after_so_many_misses_the_hub_is_busy(
     small: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
