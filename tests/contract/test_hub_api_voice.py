@@ -1,6 +1,7 @@
 """Pins the hub's voice: no right is spent twice, no number signed twice, whoever else writes."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from sync.hub.projections import Projection
 from sync.hub.rooms import Hub, assembled
 from sync.hub.storage import Moved, Snapshot
 from sync.hub.voice import Busy, Done, Refused
+from sync.intake import Chunk
 from tests.hub_site import FakeSite
 from tests.hub_stage import IDENTITY, KEYS, PARCEL, Stage, clock, config, stage
 from tests.hubs import STORAGES, opened, url_of
@@ -212,6 +214,60 @@ async def test_a_restored_hub_signs_nothing_that_was_left_unsigned(
     assert held is not None
     assert (held.size, held.own) == (0, False)
     assert await origin_of(small) != old
+
+
+@pytest.mark.parametrize("unsigned", [False, True])
+async def test_a_hub_restored_from_a_backup_is_healed_with_its_own_entries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, unsigned: bool
+) -> None:
+    """The gateway holds the hub's signed lanes; a promise made after the backup counts again."""
+
+    async def dies(*_args: Any) -> None:
+        raise StoreFailed("io")
+
+    async with stage(tmp_path / "old", await url_of("sqlite", tmp_path / "old")) as hub:
+        hub.site.gives("M", 3)
+        await hub.push()
+        await reserves(hub.hub, "N1")
+        if unsigned:
+            with monkeypatch.context() as patched:
+                patched.setattr(hub.hub.storage, "seal", dies)
+                with pytest.raises(StoreFailed):
+                    await reserves(hub.hub, "N2")
+    await asyncio.to_thread(shutil.copytree, tmp_path / "old", tmp_path / "new")
+    held: list[Chunk] = []
+    storage = await opened(f"sqlite://{tmp_path}/old/hub.db")
+    try:
+        lost = assembled(config(tmp_path), KEYS, storage, clock())
+        await reserves(lost, "N2")
+        await reserves(lost, "N3")
+        shelf = await lost.shelf("0042")
+        for log in await shelf.logs():
+            if log.own:
+                items = await shelf.read(log.origin, 0, log.size)
+                held.append(Chunk(log.origin, 0, tuple(one.entry for one in items), log.note))
+    finally:
+        await storage.close()
+
+    storage = await opened(f"sqlite://{tmp_path}/new/hub.db")
+    try:
+        back = assembled(config(tmp_path), KEYS, storage, clock())
+        await back.restored()
+        for tracking in ("N2", "N4"):
+            with pytest.raises(Refused, match=r"hub\.fenced"):
+                await reserves(back, tracking)
+        shelf = await back.shelf("0042")
+        for chunk in held:
+            await shelf.extend(chunk)
+        await back.arrived("0042")
+        await back.heal("0042")
+        assert not (await reserves(back, "N3")).new
+        with pytest.raises(Refused, match=r"capacity\.none"):
+            await reserves(back, "N4")
+        book = (await back.book("0042")).book
+        assert (len(book.rights.escrow.promises), book.stopped) == (3, {})
+    finally:
+        await storage.close()
 
 
 async def test_an_entry_that_would_be_too_long_is_refused(
