@@ -67,7 +67,7 @@ class Outgoing:
         self.part: Part | None = None
         self.annexes_next = self.annexes_stop = 0
         self.stopped = False
-        self.sealed_at = 0
+        self.sealed_at: int | None = None
 
 
 class Job(msgspec.Struct):
@@ -199,7 +199,7 @@ class Sender:
                 raise TheirsInvalid("exchange.have", "That log was not asked for.", place=place)
             if size > out.acked:
                 out.acked, news = size, True
-                out.sealed_at = now_ms if out.acked < out.next else 0
+                out.sealed_at = now_ms if out.acked < out.next else None
                 held.append((out.origin, size))
                 self.held_by_peer(out.origin, size)
         return held, news
@@ -219,18 +219,20 @@ class Sender:
         """Return the code to close with, when the peer takes nothing or keeps nothing."""
         if self.window.under_way and now_ms - self.window.moved_at >= SILENCE_MS:
             return "exchange.silent"
-        late = (log.sealed_at and now_ms - log.sealed_at >= DURABLE_MS for log in self._unacked())
-        return "exchange.not_kept" if any(late) else None
+        late = any(now_ms - at >= DURABLE_MS for at in self._sealed())
+        return "exchange.not_kept" if late else None
 
     def deadline(self) -> int | None:
         """Return when `overdue` may first say something."""
-        times = [log.sealed_at + DURABLE_MS for log in self._unacked() if log.sealed_at]
+        times = [at + DURABLE_MS for at in self._sealed()]
         if self.window.under_way:
             times.append(self.window.moved_at + SILENCE_MS)
         return min(times, default=None)
 
-    def _unacked(self) -> list[Outgoing]:
-        return [log for log in self.logs.values() if not log.stopped]
+    def _sealed(self) -> list[int]:
+        """Return since when each log waits to hear that a segment is durable."""
+        logs = self.logs.values()
+        return [log.sealed_at for log in logs if log.sealed_at is not None and not log.stopped]
 
     def _reads(self) -> list[Output]:
         """Ask for the next segment of each lane that has none in work."""
@@ -274,6 +276,8 @@ class Sender:
         if urgent is not None:
             return urgent
         custody, telemetry = self._jobs.get(Lane.CUSTODY), self._jobs.get(Lane.TELEMETRY)
+        if custody is None and self._balance < 0 and Lane.CUSTODY in self._loading:
+            return None  # what custody is owed is being read from our own disk this very moment
         if custody is None or telemetry is None:
             return custody or telemetry
         return custody if self._balance <= 0 else telemetry
@@ -294,7 +298,7 @@ class Sender:
     def _account(self, job: Job, count: int, now_ms: int) -> None:
         out = job.log
         if out.lane is not Lane.URGENT:
-            both = self._jobs.get(Lane.CUSTODY) and self._jobs.get(Lane.TELEMETRY)
+            both = self._busy(Lane.CUSTODY) and self._busy(Lane.TELEMETRY)
             # Bytes of one lane weigh what the other's share is; a lane alone owes nothing.
             weight = SHARES[Lane.TELEMETRY] if out.lane is Lane.CUSTODY else -SHARES[Lane.CUSTODY]
             self._balance = self._balance + weight * count if both else 0
@@ -303,7 +307,11 @@ class Sender:
             if job.head is not None:
                 self.entries += job.head.count
                 out.next = max(job.head.first + job.head.count, min(out.acked, out.size))
-                out.sealed_at = out.sealed_at or now_ms
+                if out.sealed_at is None:
+                    out.sealed_at = now_ms
+
+    def _busy(self, lane: Lane) -> bool:
+        return self._jobs.get(lane) is not None or lane in self._loading
 
     def _piece(self, room: int) -> bytes | None:
         if self._snapshot is None:

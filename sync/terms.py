@@ -243,8 +243,8 @@ class Terms:
         outputs: list[Output] = []
         if theirs.size > mine == size and times >= STUCK_AFTER:
             outputs.append(Found("stuck", origin, {"size": size, "times": times}))
-            self.fruitless[origin] = (size, times + 1)
-            if times & (times - 1):  # asked again on the 2nd, 4th, 8th... link, not in between
+            if times & (times - 1):  # asked again after 2, 4, 8... links, and not in between
+                self.fruitless[origin] = (size, times + 1)
                 return outputs
         self._receiver.want(place, mine)
         return outputs
