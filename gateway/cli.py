@@ -25,6 +25,16 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "support": ("gateway.commands.support", "Help at one door, with a reason on record."),
     "code": ("gateway.commands.code", "Show the pick-up code of a parcel that is here."),
     "key": ("gateway.commands.key", "Take in the code key that the hub derived for this site."),
+    "sync": (
+        "gateway.commands.sync",
+        "Show how the exchange with the hub stands; carry it on a stick.",
+    ),
+    "restored": ("gateway.commands.restored", "Say that this data folder came out of a backup."),
+    "fence": ("gateway.commands.fence", "Show and lift the fence after a restore."),
+    "replace": (
+        "gateway.commands.replace",
+        "Make a new gateway in the place of one that is lost.",
+    ),
     "annex": ("gateway.commands.annex", "Erase personal data; the log still verifies."),
     "doctor": ("gateway.commands.doctor", "Is this machine fit for a site?"),
     "status": ("gateway.commands.status", "Show doors, custody and health of the running site."),

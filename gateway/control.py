@@ -42,6 +42,7 @@ COMMANDS: Final[dict[str, type[Command]]] = {
     "support.check": inputs.SupportChecked,
     "service.set": inputs.ServiceSet,
     "annex.erase": inputs.AnnexEraseAsked,
+    "fence.lift": inputs.FenceLiftAsked,
 }
 """What can be asked over the socket. `EpochBegun` is not here: it belongs to `init`."""
 _NAMES: Final = {kind: name for name, kind in COMMANDS.items()}

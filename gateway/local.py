@@ -40,6 +40,9 @@ REMEDIES = {
     "annex.live": "A parcel that is here keeps its name until it is gone",
     "annex.unknown": "Take a reference from `log show`",
     "site.exists": "This site was made already",
+    "epoch.parents": "Start the gateway: it names every earlier epoch that it has, and begins anew",
+    "fence.none": "Nothing is to be lifted: this site is not fenced",
+    "fence.unproved": "Look into these compartments and say so with `support check`",
     "log.full": "Free space on this disk",
     "log.failed": "Check the disk; the gateway starts again by itself",
 }

@@ -123,6 +123,8 @@ def import_code_key(data: Path, version: int, key: bytes) -> None:
 
 
 def _was_used(data: Path, version: int) -> bool:
+    if not identity.database_of(data).exists():
+        return False
     book = read_book(data)
     parcels = {one.key_version for one in book.parcels.values()}
     retired = {one.key_version for one in book.retired}

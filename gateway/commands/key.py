@@ -39,9 +39,21 @@ def import_key(file: Path, data: Path, *, as_json: bool) -> None:
     New parcels get codes that the hub can tell too; parcels that are here keep theirs. Restart a
     running gateway afterwards. The file is a secret: remove it when this has succeeded.
     """
-    found = _read(file)
     who = sites.load(data)
-    if found.site != who.name:
+    version, key = read_code_key(file, who.name)
+    with sites.locked(data):
+        sites.import_code_key(data, version, key)
+    told = {"site": who.name, "key_version": version}
+    shared.tell(told, f"{who.name} derives codes by key {version}", as_json=as_json)
+
+
+def read_code_key(file: Path, site: str) -> tuple[int, bytes]:
+    """Return (version, key) of the file for this site.
+
+    Raises GatewayError `key.file`, `key.other_site`.
+    """
+    found = _read(file)
+    if found.site != site:
         raise GatewayError("key.other_site", "Ask the hub for this site's key", site=found.site)
     try:
         key = base64.b64decode(found.key, validate=True)
@@ -49,10 +61,7 @@ def import_key(file: Path, data: Path, *, as_json: bool) -> None:
         key = b""
     if len(key) != _KEY_BYTES:
         raise GatewayError("key.file", "Have the hub write the file again", bytes=len(key))
-    with sites.locked(data):
-        sites.import_code_key(data, found.key_version, key)
-    told = {"site": who.name, "key_version": found.key_version}
-    shared.tell(told, f"{who.name} derives codes by key {found.key_version}", as_json=as_json)
+    return found.key_version, key
 
 
 def _read(file: Path) -> CodeKeyFile:

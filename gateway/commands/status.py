@@ -24,6 +24,9 @@ def _lines(told: dict[str, Any]) -> list[str]:
         f"{told['site']}  {told['epoch']}  {'ok' if health.get('ok') else 'needs a person'}",
         f"kiosk {told['kiosk']}  clock {health.get('clock', '-')}",
     ]
+    if told.get("hub"):
+        hub = told["hub"]
+        lines.append(f"hub {hub['url']}  {'linked' if hub['up'] else 'no link: ' + hub['reason']}")
     lines += [f"alarm {one['alarm']}  door {one['door'] or '-'}" for one in told.get("alarms", ())]
     lines += [f"board {name} is silent" for name in health.get("boards_lost", ())]
     for one in told.get("doors", ()):

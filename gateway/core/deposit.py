@@ -3,17 +3,24 @@
 The compartment is chosen by size, reach and wear. What the sensor says after the door is closed
 decides; where nothing tells, the courier is asked. A parcel that does not fit gets a larger
 compartment; own deposits of this session can be taken back.
+
+A parcel that the hub has promised a compartment gets one of its class, and the promise ends with
+the deposit. Everybody else gets what the site may give away by itself (`promises.Room`), and never
+a compartment with a climate band: those are for promises of that very band.
 """
 
 from base64 import b64encode
+from dataclasses import dataclass, replace
 
-from gateway.core import doors, keypad, views
+from gateway.core import doors, fence, keypad, promises, views
 from gateway.core.inputs import Button, ButtonPressed, ParcelScanned, StaffCodeEntered
 from gateway.core.screen import Screen
 from gateway.core.state import Annex, Opening, Phase, Session, State
 from sync import canonical, codes, facts
+from sync.capacity import Reservation
 from sync.custody import Custody
 from sync.errors import TheirsInvalid
+from sync.join import log_order
 from sync.records import Parcel
 
 MINE_MAX = 100
@@ -22,12 +29,15 @@ MINE_MAX = 100
 
 def enter(state: State, kiosk: str, why: str = "", count: int = 0) -> None:
     """Ask for the courier's secret."""
-    ends = state.settings.screen_ms
+    ends, why = state.settings.screen_ms, "site.fenced" if state.book.fenced else why
     state.show(kiosk, Screen("deliver.enter", why=why, count=count, ends_ms=ends))
 
 
 def secret_entered(state: State, entered: StaffCodeEntered) -> None:
     """Take a courier's secret."""
+    if state.book.fenced:
+        enter(state, entered.kiosk)
+        return
     found = keypad.courier(state, entered.digits)
     if isinstance(found, keypad.Refused):
         enter(state, entered.kiosk, found.why, found.wait_s)
@@ -50,6 +60,11 @@ def scanned(state: State, parcel: ParcelScanned) -> None:
     session = state.sessions[parcel.kiosk]
     courier = state.book.couriers.get(session.courier or "")
     if courier is None or courier.revoked or not _asked_for(session, "deliver.scan"):
+        return
+    why = keypad.courier_refusal(state, courier)
+    if why or state.book.fenced:
+        session.courier = None
+        enter(state, parcel.kiosk, why)
         return
     text = parcel.tracking.strip()
     try:
@@ -87,13 +102,15 @@ def another_piece(state: State, pressed: ButtonPressed) -> None:
 
 
 def choose_size(state: State, session: Session, why: str = "") -> None:
-    """Ask for the size, with how many are free of each."""
-    known = {item.size for item in state.book.map.doors.values()}
-    sizes = tuple(
-        (size, len(_free(state, session, size, exactly=True)))
-        for size in facts.SIZES
-        if size in known
-    )
+    """Ask for the size, with how many can be given of each."""
+    choice = _choice(state, session)
+    band = choice.promise.band if choice.promise else ""
+    known = {item.size for item in state.book.map.doors.values() if item.band == band}
+    sizes = tuple((size, _count(state, choice, size)) for size in facts.SIZES if size in known)
+    promise = choice.promise
+    if promise is not None and not choice.kept and not any(count for _, count in sizes):
+        scan(state, session, "reservation.rerouted")
+        return
     ends = state.settings.courier_ms
     state.show(session.kiosk, Screen("deliver.size", why=why, sizes=sizes, ends_ms=ends))
 
@@ -129,46 +146,99 @@ def _larger(state: State, session: Session) -> None:
 
 def _next_compartment(state: State, session: Session, least: facts.Size) -> None:
     """Open the best compartment of at least this size, or say that there is none."""
-    free = _free(state, session, least)
     if session.identity is None or session.courier is None:
         return
+    if state.book.fenced:
+        scan(state, session, "site.fenced")
+        return
+    choice, rank = _choice(state, session), facts.SIZES.index(least)
+    free = [door for door in choice.doors if _rank(state, door) >= rank and choice.may(state, door)]
     if not free:
         choose_size(state, session, "size.none_free")
         return
     door = free[0]
     session.tried.append(door)
     session.size = state.item(door).size
-    _open(state, session, door, "asked")
+    _open(state, session, door, "asked", choice.promise)
 
 
-def _open(state: State, session: Session, door: int, why: str) -> None:
+def _open(state: State, session: Session, door: int, why: str, promise: Reservation | None) -> None:
     assert session.identity is not None
     tenant, tracking, piece = session.identity.split("/")
     annex = canonical.encode({"tenant": tenant, "tracking": tracking, "piece": int(piece)})
     opening = Opening(
         door, "deposit", Phase.WAITING, by=session.courier or "", of=session.courier,
         kiosk=session.kiosk, size=session.size, annex=Annex(annex, session.salt),
-        unconfirmed=state.compartment(door).custody is Custody.CLAIMED,
+        unconfirmed=_unsure(state, door), reservation=promise.ref if promise else None,
     )  # fmt: skip
     doors.start(state, opening, why)
 
 
-def _free(state: State, session: Session, least: facts.Size, *, exactly: bool = False) -> list[int]:
-    """Return the compartments that can be given, best first: size, reach, wear, number.
+def _unsure(state: State, door: int) -> bool:
+    """Return whether the courier must look first: nothing tells that it is empty."""
+    compartment, epoch = state.compartment(door), state.settings.epoch
+    if compartment.custody is Custody.CLAIMED:
+        return True
+    first = log_order(epoch)[0] == 1
+    return not first and not state.item(door).occupancy and compartment.proved != epoch
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """What there is for this parcel: compartments, best first, and whose rights they need.
+
+    `kept`: its promise is among those that its class has room for.
+    """
+
+    doors: list[int]
+    promise: Reservation | None
+    kept: bool
+    room: promises.Room
+
+    def may(self, state: State, door: int) -> bool:
+        """Return whether a compartment may be given to this parcel.
+
+        A claimed one is not among the free that rights are counted by: it takes nobody's.
+        """
+        kind, claimed = state.book.kind_of(door), _is_claimed(state, door)
+        promised = self.promise is not None and self.promise.kind == kind
+        if promised and (claimed or self.kept):
+            return True
+        return self.room.own(kind) >= (0 if claimed else 1)
+
+
+def _is_claimed(state: State, door: int) -> bool:
+    return state.compartment(door).custody is Custody.CLAIMED
+
+
+def _rank(state: State, door: int) -> int:
+    return facts.SIZES.index(state.item(door).size)
+
+
+def _choice(state: State, session: Session) -> _Choice:
+    """Find what can be given, best first: size, reach, wear, number.
 
     What is claimed comes last: there the courier must look first.
     """
-    rank = facts.SIZES.index(least)
-    found = []
+    promise = promises.match(state, session.identity) if session.identity is not None else None
+    band, found = promise.band if promise else "", []
     for door, item in state.book.map.doors.items():
-        size = facts.SIZES.index(item.size)
-        fits = size == rank if exactly else size >= rank
-        if fits and door not in session.tried and assignable(state, door):
+        if item.band == band and door not in session.tried and assignable(state, door):
             reach = 0 if (item.reach == "low") == session.low else 1
-            compartment = state.compartment(door)
-            claimed = compartment.custody is Custody.CLAIMED
-            found.append((claimed, size, reach, compartment.openings, door))
-    return [door for *_, door in sorted(found)]
+            wear = state.compartment(door).openings
+            found.append((_is_claimed(state, door), _rank(state, door), reach, wear, door))
+    room = promises.room(state)
+    kept = promise is not None and room.keeps(promise)
+    return _Choice([door for *_, door in sorted(found)], promise, kept, room)
+
+
+def _count(state: State, choice: _Choice, size: facts.Size) -> int:
+    """Return how many compartments of exactly this size can be given one after the other."""
+    there = [door for door in choice.doors if state.item(door).size == size]
+    given = [door for door in there if choice.may(state, door)]
+    claimed = sum(_is_claimed(state, door) for door in given)
+    own = choice.room.own(state.book.kind_of(there[0])) if there else 0
+    return min(len(given), max(own, 0) + claimed) or min(len(given), 1)
 
 
 def assignable(state: State, door: int) -> bool:
@@ -180,6 +250,8 @@ def assignable(state: State, door: int) -> bool:
         if state.mono - since <= state.settings.claimed_ms:
             return False
     elif compartment.custody is not Custody.FREE:
+        return False
+    if state.book.fenced or state.book.cautious(door):
         return False
     has_sensor = state.item(door).occupancy != ""
     return (
@@ -222,6 +294,9 @@ def _stored(state: State, opening: Opening, basis: facts.Basis) -> None:
     """Put the parcel on record; from here on its code opens."""
     assert opening.annex is not None
     assert opening.size is not None
+    if opening.recovered and fence.opened(state, opening):
+        doors.drop(state, opening)  # whose parcel the sensor sees is not known any more
+        return
     annex = canonical.decode(opening.annex.data)
     identity = f"{annex['tenant']}/{annex['tracking']}/{annex['piece']}"
     key = state.settings.code_key
@@ -240,6 +315,8 @@ def _stored(state: State, opening: Opening, basis: facts.Basis) -> None:
         ),
         opening.annex,
     )
+    if opening.reservation is not None:
+        promises.used(state, opening.reservation, ref)
     session = state.sessions.get(opening.kiosk or "")
     if session is not None and session.courier == opening.by:
         session.mine = [*session.mine[-MINE_MAX + 1 :], ref]
@@ -254,8 +331,10 @@ def retry(state: State, pressed: ButtonPressed) -> None:
     door = session.screen.door
     if session.identity is None or session.courier is None or door is None:
         return
-    if _asked_for(session, "deliver.empty") and assignable(state, door):
-        _open(state, session, door, "again")
+    choice = _choice(state, replace(session, tried=[]))
+    again = door in choice.doors and choice.may(state, door)
+    if _asked_for(session, "deliver.empty") and again:
+        _open(state, session, door, "again", choice.promise)
     elif _asked_for(session, "deliver.empty", "deliver.fault") and session.size is not None:
         _next_compartment(state, session, session.size)
 
@@ -325,7 +404,8 @@ def take_back(state: State, pressed: ButtonPressed) -> None:
     parcel = own.get(pressed.argument)
     if parcel is None or parcel.by != session.courier:
         return
-    refused, _ = doors.refusal(state, parcel.door)
+    refused = "door.fenced" if fence.holds(state, parcel.door) else ""
+    refused = refused or doors.refusal(state, parcel.door)[0]
     if not refused and parcel.door in state.openings:
         refused = "door.busy"
     if refused:

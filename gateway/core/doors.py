@@ -9,7 +9,7 @@ and its power rail is free. An opening inside the command window is that intent'
 from collections.abc import Callable
 from typing import assert_never
 
-from gateway.core import views
+from gateway.core import fence, views
 from gateway.core.inputs import PulseDone
 from gateway.core.outputs import Pulse
 from gateway.core.state import Opening, Phase, Rail, State
@@ -74,6 +74,8 @@ def _command(state: State, opening: Opening, why: str) -> None:
             why=why,
             case=opening.case,
             size=opening.size,
+            asked=opening.asked,
+            reservation=opening.reservation,
         ),
         opening.annex,
     )
@@ -101,9 +103,7 @@ def may_leave(state: State, pulse: Pulse) -> bool:
     if opening is None or opening.intent != pulse.intent or opening.phase is not Phase.WAITING:
         _free_rail(state, pulse.intent, pulse.door)
         return False
-    why = "door.late" if state.mono > pulse.deadline else ""
-    if _revoked(state, opening):
-        why = "staff.revoked"
+    why = _barred(state, opening) or ("door.late" if state.mono > pulse.deadline else "")
     if why:
         pulse_done(
             state,
@@ -120,10 +120,16 @@ def may_leave(state: State, pulse: Pulse) -> bool:
     return True
 
 
+def _barred(state: State, opening: Opening) -> str:
+    """Return why this door is not commanded any more: its grant has ended, or a fence stands."""
+    if _revoked(state, opening):
+        return "code.revoked" if opening.by in state.book.rights.collects else "staff.revoked"
+    return fence.bars(state, opening)
+
+
 def _revoked(state: State, opening: Opening) -> bool:
     """Return whether the grant this door opens by has ended: seen, it wins at every step."""
-    courier = state.book.couriers.get(opening.by)
-    return courier is not None and courier.revoked
+    return opening.by in state.book.rights.revoked
 
 
 def pulse_done(state: State, done: PulseDone) -> None:
@@ -227,8 +233,8 @@ def _no_more(state: State, opening: Opening, custody: Custody) -> str:
     """Return why a door that did not open is not tried again, or nothing if it is."""
     if not state.reachable(opening.door):
         return "door.silent"  # the lock is not to blame
-    if _revoked(state, opening):
-        return "staff.revoked"
+    if barred := _barred(state, opening):
+        return barred
     if opening.purpose == "deposit" and state.compartment(opening.door).disabled:
         return "door.busy"  # taken out of service meanwhile: nothing is given away there
     last = opening.attempt >= state.settings.attempts
@@ -373,6 +379,7 @@ def drop(state: State, opening: Opening) -> None:
     """This opening is judged; what the door does now is judged afresh."""
     door = opening.door
     del state.openings[door]
+    state.changed = True
     state.timers.pop(("door", door), None)
     state.timers.pop(("ajar", door), None)
     judge_at_rest(state, door)

@@ -7,7 +7,7 @@ deadline. After `PersistFailed` nothing leaves any more: the shell recovers a ne
 
 from typing import assert_never
 
-from gateway.core import deposit, doors, keypad, pickup, service
+from gateway.core import cloud, deposit, doors, fence, keypad, pickup, service
 from gateway.core.inputs import (
     AnnexEraseAsked,
     BoardBack,
@@ -20,10 +20,17 @@ from gateway.core.inputs import (
     CourierAdded,
     CourierRemoved,
     DoorSeen,
+    DoorsWitnessed,
+    EntriesArrived,
     EpochBegun,
+    FenceLiftAsked,
+    FenceRaised,
     HealthMeasured,
+    HistorySettled,
     Input,
     LanesMeasured,
+    LinkDown,
+    LinkUp,
     MapImported,
     Now,
     OccupancySeen,
@@ -32,6 +39,7 @@ from gateway.core.inputs import (
     PersistFailed,
     PulseDone,
     ServiceSet,
+    SnapshotAsked,
     StaffCodeEntered,
     SupportChecked,
     SupportOpens,
@@ -75,7 +83,7 @@ class Engine:
         """Return the outputs of a start: every kiosk goes home, timers are set."""
         for session in self.state.sessions.values():
             self._home(session)
-        return self._end_turn()
+        return self._end_turn(starting=True)
 
     def handle(self, happened: Input) -> list[Output]:
         """Decide on one input; raise only when a promise of this program is broken."""
@@ -99,16 +107,21 @@ class Engine:
         for key in self.state.due():
             self._timer(key)
 
-    def _end_turn(self) -> list[Output]:
-        """Hand over what was written, then whatever is durable; late pulses become facts."""
+    def _end_turn(self, *, starting: bool = False) -> list[Output]:
+        """Hand over what was written, then whatever is durable; late pulses become facts.
+
+        A start writes nothing: whoever only reads may recover an engine.
+        """
         state, outputs = self.state, list[Output]()
         while True:
+            while state.changed and not starting:
+                cloud.react(state)
             written = state.hand_over()
             outputs += written
             while (effect := state.next_durable()) is not None:
                 if not isinstance(effect, Pulse) or doors.may_leave(state, effect):
                     outputs.append(effect)
-            if not state.pending:
+            if not state.pending and (starting or not state.changed):
                 return outputs + state.wake()
 
     # --- stopping -----------------------------------------------------------------------------
@@ -137,20 +150,28 @@ class Engine:
 
     # --- inputs -------------------------------------------------------------------------------
 
-    def _dispatch(self, happened: Input) -> None:
+    def _dispatch(self, happened: Input) -> None:  # noqa: C901  # one line an input
         state = self.state
         match happened:
             case CodeEntered() | StaffCodeEntered() | ParcelScanned() | ButtonPressed():
                 if happened.kiosk in state.sessions:
                     self._person(happened)
             case DoorSeen() if happened.door in state.book.map.doors:
+                self._seen()
                 doors.door_seen(state, happened.door, is_open=happened.open)
             case OccupancySeen() if happened.door in state.book.map.doors:
+                self._seen()
                 doors.occupancy_seen(state, happened.door, occupied=happened.occupied)
             case PulseDone():
                 doors.pulse_done(state, happened)
             case BoardSilent() | BoardBack():
                 self._board(happened)
+            case EntriesArrived() | LinkUp() | LinkDown() | HistorySettled() | SnapshotAsked():
+                self._cloud(happened)
+            case FenceRaised():
+                fence.raised(state, happened.why)
+            case DoorsWitnessed():
+                fence.witnessed(state, happened)
             case Persisted():
                 assert state.durable <= happened.upto <= state.written
                 state.durable = happened.upto
@@ -158,6 +179,24 @@ class Engine:
                 self._command(happened)
             case _:
                 self._note(happened)
+
+    def _cloud(
+        self, happened: EntriesArrived | LinkUp | LinkDown | HistorySettled | SnapshotAsked
+    ) -> None:
+        state = self.state
+        match happened:
+            case EntriesArrived():
+                cloud.arrived(state, happened.entries)
+            case LinkUp():
+                state.linked = True
+            case LinkDown():
+                state.linked = False
+            case HistorySettled():
+                state.settled_by, state.changed = happened.by, True
+            case SnapshotAsked():
+                service.take_snapshot(state)
+            case _:
+                assert_never(happened)
 
     def _person(
         self, happened: CodeEntered | StaffCodeEntered | ParcelScanned | ButtonPressed
@@ -220,6 +259,7 @@ class Engine:
     def _home(self, session: Session) -> None:
         """End a session: nobody's rights stay at the screen."""
         session.courier = session.parcel = session.identity = session.size = None
+        session.grant = None
         session.salt, session.low = b"", False
         session.tried, session.mine = [], []
         self.state.show(session.kiosk, Screen("welcome"))
@@ -230,7 +270,7 @@ class Engine:
         if screen.ends_ms:
             self.state.show(session.kiosk, _with_warning(screen, warn=False))
 
-    def _command(self, asked: Command) -> None:
+    def _command(self, asked: Command) -> None:  # noqa: C901  # one line a command
         state = self.state
         field = service.malformed(asked)
         if field:
@@ -253,8 +293,15 @@ class Engine:
                 service.set_service(state, asked)
             case AnnexEraseAsked():
                 service.erase(state, asked)
+            case FenceLiftAsked():
+                fence.lift_asked(state, asked)
             case _:
                 state.answer(asked.token, "command.unknown")
+
+    def _seen(self) -> None:
+        """A fence or a request may have waited to see this door."""
+        book = self.state.book
+        self.state.changed |= book.fenced or bool(book.rights.requests)
 
     def _board(self, happened: BoardSilent | BoardBack) -> None:
         """A board is lost or back: what it told is not known any more, or will be told anew."""
@@ -312,6 +359,8 @@ class Engine:
                 keypad.write_uncharged(state)
             case "home":
                 self._home(state.sessions[str(which)])
+            case "cloud":
+                state.changed = True
             case "warn":
                 session = state.sessions[str(which)]
                 left = state.timers.get(("home", session.kiosk))

@@ -200,6 +200,69 @@ class Trouble(Input):
     standing: bool = True
 
 
+# --- the cloud --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntriesArrived(Input):
+    """Entries of others, durable here by now, as `sync.fold.read` gives them, logs by `fold.turn`.
+
+    Order and repeats are harmless. They are acknowledged by the session, which may do so once they
+    are stored: nothing waits for this turn. Where the book is `stale` afterwards (the lost suffix
+    of an earlier epoch came back), the shell recovers a new engine from the store.
+    """
+
+    entries: tuple[Taken, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkUp(Input):
+    """The hub can be reached. Health only: nothing that people do depends on it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkDown(Input):
+    """The hub cannot be reached."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FenceRaised(Input):
+    """Continuity is broken in the middle of an epoch, says `why` (a stable code).
+
+    From here on no door opens for a code: what proved a door in this epoch proves nothing any more.
+    The way out is a restart into a new epoch (`EpochBegun` with `fence`).
+    """
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoorsWitnessed(Input):
+    """A witness outside the disk (`why`) shows that these doors were not opened since the head.
+
+    The head is that of the restored log. Counts behind a fence only, and not for a door that was
+    touched since this epoch began.
+    """
+
+    unopened: tuple[int, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistorySettled(Input):
+    """The hub (`by`) holds no more of this site's earlier epochs than we do.
+
+    Said once a connection; a fence with every door proved is lifted then.
+    """
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotAsked(Input):
+    """Sign the book as it stands: `snapshot.taken`, and its bytes in the same `Persist`."""
+
+
 # --- local commands (each is answered by `Answer(token, ...)`) --------------------------------
 
 
@@ -213,10 +276,24 @@ class Command(Input):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochBegun(Command):
-    """The very first input of a new log. `parents` as in `epoch.opened`."""
+    """The very first input of a new epoch. `parents`, `why`, `snapshot` as in `epoch.opened`.
+
+    A later epoch names at least the custody log of the one before it, no longer than folded here.
+    With `fence` (why) it begins fenced: a restore, a lost disk, a replaced gateway.
+    """
 
     site: str
     parents: dict[str, tuple[int, str]] = field(default_factory=dict)
+    why: str = ""
+    snapshot: str = ""
+    fence: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FenceLiftAsked(Command):
+    """End the fence. `trust_history`: an operator answers for the doors that nothing proves."""
+
+    trust_history: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from typing import Literal
 
-from gateway.core import policy
+from gateway.core import clocks, policy, quota
 from gateway.core.state import State
 from sync import codes, facts
 from sync.custody import Custody
@@ -31,8 +31,16 @@ class Refused:
     wait_s: int = 0
 
 
-def collector(state: State, typed: str) -> Parcel | Refused:  # noqa: PLR0911  # the order of checks
-    """Return the live parcel whose code this is, or why not."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The parcel that may be collected, and by what right: `code`, or a grant's reference."""
+
+    parcel: Parcel
+    by: str
+
+
+def collector(state: State, typed: str) -> Found | Refused:  # noqa: PLR0911  # the order of checks
+    """Return the live parcel whose code this is, or that a grant opens, or why not."""
     entered = codes.normalise_typed(typed)
     if entered is None or len(entered) not in _lengths(state):
         return _uncharged(state, "short", "code.length")
@@ -47,10 +55,54 @@ def collector(state: State, typed: str) -> Parcel | Refused:  # noqa: PLR0911  #
         state.long_after_ms = state.mono + policy.LONG_PACE_MS
     parcel = _live(state, entered)
     if parcel is not None:
-        return parcel
+        return Found(parcel, "code")
+    granted = _granted(state, entered)
+    if granted is not None:
+        return granted
     if _is_retired(state, entered):
         return _uncharged(state, _form(entered), "code.retired")
     return _charged(state, entered, spend=tokens > 0)
+
+
+def _granted(state: State, entered: str) -> Found | Refused | None:
+    """Return what a typed secret of 16 digits opens, if it is that of a right to collect."""
+    if len(entered) != LONG:
+        return None
+    tags, why = _staff_tags(state, entered), ""
+    for grant in state.book.rights.collects.values():
+        if not hmac.compare_digest(tags.get(grant.key_version, ""), grant.tag):
+            continue
+        why = grant_refusal(state, grant)
+        if not why:
+            return Found(state.book.parcels[grant.of or ""], grant.ref)
+    return _uncharged(state, "long", why) if why else None
+
+
+def grant_refusal(state: State, grant: Grant) -> str:  # noqa: PLR0911  # the order of checks
+    """Return why a right to collect cannot be used now, or nothing."""
+    use, parcel = state.book.rights.uses.get(grant.ref), state.book.parcels.get(grant.of or "")
+    late = clocks.refusal(state.now, grant.until_ms)
+    if grant.revoked:
+        return "code.revoked"
+    if (use is not None and use.used is not None) or parcel is None:
+        return "code.retired"
+    if grant.ref in state.book.rights.cautious:
+        return "door.cautious"
+    if late:
+        return "clock.untrusted" if late == "untrusted" else "code.expired"
+    if not _collectable(state, parcel):
+        return "code.retired"
+    if ":h" in grant.ref and quota.occupied_reached(state, quota.HUB):
+        return "support.occupied"
+    return ""
+
+
+def _staff_tags(state: State, entered: str) -> dict[int, str]:
+    """Return the keyed tag of a typed secret, by the version of the key."""
+    return {
+        version: b64encode(codes.staff_tag(key.key, key.site, entered)).decode()
+        for version, key in state.keys.items()
+    }
 
 
 def _lengths(state: State) -> set[int]:
@@ -84,8 +136,8 @@ def _live(state: State, entered: str) -> Parcel | None:
 
 def _is_code_of(state: State, parcel: Parcel, ahead: int, entered: str) -> bool:
     """Whether this is the parcel's code. The check digit of `entered` was found to fit."""
-    key = state.settings.code_key
-    if parcel.identity is None or parcel.key_version != key.version:
+    key = state.key(parcel.key_version)
+    if parcel.identity is None or key is None:
         return False
     digits = key.digits(parcel.identity, parcel.counter + ahead)
     if len(entered) != LONG:
@@ -110,7 +162,6 @@ def _collectable(state: State, parcel: Parcel) -> bool:
 
 def _is_retired(state: State, entered: str) -> bool:
     """Return whether this is the code of a parcel that is gone."""
-    key = state.settings.code_key
     known = {gone.ref: gone for gone in state.book.retired}
     tags = state.retired_tags
     for ref in tags.keys() - known.keys():
@@ -119,16 +170,23 @@ def _is_retired(state: State, entered: str) -> bool:
         tags[ref] = tags_of(state, known[ref])
     if any(_is_code_of(state, parcel, 0, entered) for parcel in state.book.parcels.values()):
         return True  # claimed, and its time is over
-    wanted = codes.retired_tag(key.key, key.site, entered)
-    return any(hmac.compare_digest(wanted, tag) for both in tags.values() for tag in both)
+    wanted = {
+        version: codes.retired_tag(key.key, key.site, entered)
+        for version, key in state.keys.items()
+    }
+    return any(
+        hmac.compare_digest(wanted.get(known[ref].key_version, b""), tag)
+        for ref, both in tags.items()
+        for tag in both
+    )
 
 
 def tags_of(state: State, gone: Retired) -> tuple[bytes, ...]:
     """Return the keyed tags of a retired code, short and long; the erased brought theirs along."""
-    key = state.settings.code_key
+    key = state.key(gone.key_version)
     if gone.identity is None:
         return tuple(b64decode(tag) for tag in gone.tags)
-    if gone.key_version != key.version:
+    if key is None:
         return ()
     code = key.code(gone.identity, gone.counter)
     both = code.short(gone.digits), code.long
@@ -172,22 +230,34 @@ def _charged(state: State, entered: str, *, spend: bool) -> Refused:
 
 def courier(state: State, typed: str) -> Grant | Refused:
     """Return the courier whose secret this is, or why not."""
-    key = state.settings.code_key
-    entered = codes.normalise_typed(typed)
+    entered, key = codes.normalise_typed(typed), state.settings.code_key
     if entered is None or len(entered) != LONG:
         return _uncharged(state, "staff", "staff.length")
     if not codes.check_digit_fits(entered, key.site):
         return _uncharged(state, "staff", "staff.check_digit")
     if state.mono < state.staff_after_ms:
         return Refused("staff.wait", -(-(state.staff_after_ms - state.mono) // 1000))
-    tag = b64encode(codes.staff_tag(key.key, key.site, entered)).decode()
-    found = [known for known in state.book.couriers.values() if hmac.compare_digest(known.tag, tag)]
-    if found and not found[0].revoked:
-        return found[0]
+    tags, why = _staff_tags(state, entered), "staff.unknown"
+    for known in state.book.couriers.values():
+        if hmac.compare_digest(tags.get(known.key_version, ""), known.tag):
+            why = courier_refusal(state, known)
+            if not why:
+                return known
     state.staff_after_ms = state.mono + STAFF_PACE_MS
-    why = "staff.revoked" if found else "staff.unknown"
     state.write(facts.CodeRefused(form="staff", why=why))
     return Refused(why)
+
+
+def courier_refusal(state: State, known: Grant) -> str:
+    """Return why a courier's right cannot be used now, or nothing."""
+    late = clocks.refusal(state.now, known.until_ms)
+    if known.revoked:
+        return "staff.revoked"
+    if known.ref in state.book.rights.cautious:
+        return "staff.cautious"
+    if late:
+        return "clock.untrusted" if late == "untrusted" else "staff.expired"
+    return ""
 
 
 def next_counter(state: State, identity: str, tag: str) -> int:
@@ -195,9 +265,10 @@ def next_counter(state: State, identity: str, tag: str) -> int:
     key, count = state.settings.code_key, digits(state)
     taken = set()
     for parcel in state.book.parcels.values():
-        if parcel.identity is not None:
+        its = state.key(parcel.key_version)
+        if parcel.identity is not None and its is not None:
             for ahead in (0, 1):
-                code = key.code(parcel.identity, parcel.counter + ahead)
+                code = its.code(parcel.identity, parcel.counter + ahead)
                 taken.add(code.short(parcel.digits))
     counter = state.book.counters.get(tag, -1) + 1
     while key.code(identity, counter).short(count) in taken:

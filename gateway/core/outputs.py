@@ -30,11 +30,16 @@ class Erase:
 
 @dataclass(frozen=True, slots=True)
 class Persist:
-    """Store these entries together. `upto` is the number to report in `Persisted`."""
+    """Store these entries together. `upto` is the number to report in `Persisted`.
+
+    `snapshot` is (SHA-256, bytes) of the canonical book whose `snapshot.taken` is among the drafts:
+    kept in the same commit.
+    """
 
     upto: int
     drafts: tuple[Draft, ...]
     erase: tuple[Erase, ...] = ()
+    snapshot: tuple[bytes, bytes] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

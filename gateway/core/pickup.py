@@ -4,7 +4,7 @@ A code is consumed by `parcel.collected` alone: opened, closed, empty by evidenc
 re-opening over. Whatever else happens leaves it good.
 """
 
-from gateway.core import doors, keypad, views
+from gateway.core import doors, fence, keypad, quota, views
 from gateway.core.inputs import ButtonPressed, CodeEntered
 from gateway.core.screen import Screen
 from gateway.core.state import Opening, Phase, State
@@ -31,8 +31,9 @@ def code_entered(state: State, entered: CodeEntered) -> None:
     if isinstance(found, keypad.Refused):
         enter(state, entered.kiosk, found.why, found.wait_s)
         return
-    session.parcel = found.ref
-    _open(state, entered.kiosk, found, "asked")
+    session.parcel = found.parcel.ref
+    session.grant = None if found.by == "code" else found.by
+    _open(state, entered.kiosk, found.parcel, "asked")
 
 
 def open_again(state: State, pressed: ButtonPressed) -> None:
@@ -41,11 +42,21 @@ def open_again(state: State, pressed: ButtonPressed) -> None:
     parcel = state.book.parcels.get(session.parcel or "")
     if session.screen.name not in REOPENABLE or parcel is None:
         return
+    grant = state.book.rights.collects.get(session.grant or "")
+    why = keypad.grant_refusal(state, grant) if grant is not None else ""
+    if why:
+        enter(state, pressed.kiosk, why)
+        return
     _open(state, pressed.kiosk, parcel, "reopen")
 
 
 def _open(state: State, kiosk: str, parcel: Parcel, why: str) -> None:
     door = parcel.door
+    held = _held_back(state, door)
+    if held:
+        ends = state.settings.result_ms
+        state.show(kiosk, Screen("collect.fault", door=door, why=held, ends_ms=ends))
+        return
     going_on = state.openings.get(door)
     if going_on is not None and going_on.purpose == "collect" and _join(state, going_on, kiosk):
         return
@@ -59,10 +70,18 @@ def _open(state: State, kiosk: str, parcel: Parcel, why: str) -> None:
         screen = Screen("collect.fault", door=door, why=refused, count=count, ends_ms=ends)
         state.show(kiosk, screen)
         return
-    opening = Opening(
-        door, "collect", Phase.WAITING, by="code", of=parcel.ref, kiosk=kiosk
-    )  # fmt: skip
+    by = state.sessions[kiosk].grant or "code"
+    if ":h" in by and going_on is None:
+        quota.count_occupied(state, quota.HUB)
+    opening = Opening(door, "collect", Phase.WAITING, by=by, of=parcel.ref, kiosk=kiosk)
     doors.start(state, opening, why)
+
+
+def _held_back(state: State, door: int) -> str:
+    """Return why a good code opens nothing: it stays good, and costs nobody a guess."""
+    if state.book.cautious(door):
+        return "door.cautious"
+    return "door.fenced" if fence.holds(state, door) else ""
 
 
 def _join(state: State, opening: Opening, kiosk: str) -> bool:

@@ -24,7 +24,8 @@ class Settings:
     operator: str
     writer: str
     epoch: str
-    code_key: CodeKey
+    code_key: CodeKey  # the newest: what is deposited from now on
+    older_keys: tuple[CodeKey, ...] = ()  # a live parcel keeps the version it came with
     kiosks: tuple[str, ...] = ("main",)
     command_ms: int = 2_000  # a door command not sent by then is refused, never sent late
     answer_ms: int = 1_500  # beyond deadline and pulse: a `PulseDone` not here by then never comes
@@ -47,6 +48,7 @@ class Settings:
     warn_ms: int = 20_000  # EN 301 549 / WCAG 2.2.1: twenty seconds to ask for more time
     refusals_ms: int = 60_000  # uncharged refusals are counted together for this long
     support_doors_per_minute: int = 3
+    occupied_per_hour: int = 30  # doors with a parcel, for one authority of the hub
 
 
 def witnessed_ms(book: Book, at: tuple[int, int]) -> int:

@@ -1,9 +1,10 @@
 """Local commands: by a person with access to this machine, each answered once it is durable."""
 
+import hashlib
 from base64 import b64encode
 from dataclasses import fields
 
-from gateway.core import doors, keypad
+from gateway.core import doors, fence, keypad, quota
 from gateway.core.inputs import (
     AnnexEraseAsked,
     Command,
@@ -17,10 +18,12 @@ from gateway.core.inputs import (
 )
 from gateway.core.state import Opening, Phase, State
 from sync import canonical, codes, facts, sitemap
+from sync.book import FOLD
 from sync.custody import Custody
+from sync.entry import Lane
 from sync.errors import TheirsInvalid
+from sync.join import log_order
 
-MINUTE_MS = 60_000
 ENTRY_FORMAT = 1
 TEXT_MAX = 200
 """Characters of a name, reason or case: a few of the longest fit an entry of 4,096 bytes."""
@@ -38,14 +41,56 @@ def malformed(asked: Command) -> str:
 
 
 def begin(state: State, begun: EpochBegun) -> None:
-    """Open a new log."""
-    if state.book.sizes:
+    """Open a new log, or a later epoch of one."""
+    if state.begun:
         state.answer(begun.token, "site.exists")
         return
+    epoch, earlier = state.settings.epoch, _earlier(state)
+    parents, last = _custody_of(begun.parents), max(earlier, key=log_order, default=None)
+    unknown = [log for log, size in parents.items() if earlier.get(log, 0) < size]
+    forgotten = last is not None and (last not in parents or log_order(last) >= log_order(epoch))
+    if unknown or forgotten:
+        state.answer(begun.token, "epoch.parents", epoch=epoch, known=len(earlier))
+        return
     ref = state.write(
-        facts.EpochOpened(site=begun.site, version=ENTRY_FORMAT, parents=begun.parents)
+        facts.EpochOpened(
+            site=begun.site,
+            version=ENTRY_FORMAT,
+            parents=begun.parents,
+            why=begun.why,
+            snapshot=begun.snapshot,
+        )
     )
+    if begun.fence:
+        fence.begin(state, begun.fence)
     state.answer(begun.token, ref=ref)
+
+
+def _earlier(state: State) -> dict[str, int]:
+    """Return the custody logs of this site's earlier epochs, as far as they are folded."""
+    return {log: size for log, size in state.book.sizes.items() if size and log.endswith(":sc")}
+
+
+def _custody_of(parents: dict[str, tuple[int, str]]) -> dict[str, int]:
+    """Return the custody logs among an epoch's parents, as references name logs."""
+    found = {}
+    for origin, (size, _) in parents.items():
+        before, _, lane = origin.rpartition("/")
+        if lane == Lane.CUSTODY.value and size:
+            found[f"{before.rpartition('/')[2]}:sc"] = size
+    return found
+
+
+def take_snapshot(state: State) -> None:
+    """Sign the book as it stands, while its map is whole and nothing came too late for it."""
+    book = state.book
+    if not state.begun or book.stale or not book.map.doors or book.holdings.reader.head is not None:
+        return
+    lanes = {log: size for log, size in book.sizes.items() if size}
+    data = book.canonical()
+    digest = hashlib.sha256(data).digest()
+    state.write(facts.SnapshotTaken(fold=FOLD, lanes=lanes, sha256=b64encode(digest).decode()))
+    state.snapshot(digest, data)
 
 
 def import_map(state: State, imported: MapImported) -> None:
@@ -121,16 +166,15 @@ def support_opens(state: State, asked: SupportOpens) -> None:
     if door not in state.book.map.doors:
         state.answer(asked.token, "door.unknown", door=door)
         return
-    limit = state.settings.support_doors_per_minute
-    times = state.support_times
-    if len(times) == limit and state.mono - times[0] < MINUTE_MS:
+    if quota.rate_reached(state):
+        limit = state.settings.support_doors_per_minute
         state.answer(asked.token, "support.rate", doors=limit)
         return
     refused, wait_s = doors.refusal(state, door)
     if refused:
         state.answer(asked.token, refused, door=door, wait_s=wait_s)
         return
-    times.append(state.mono)
+    state.support_times.append(state.mono)
     parcel = state.book.parcel_in(door)
     opening = Opening(
         door, "support", Phase.WAITING, by=f"support:{asked.by}",
@@ -142,6 +186,9 @@ def support_opens(state: State, asked: SupportOpens) -> None:
 def support_closed(state: State, opening: Opening) -> None:
     """The door that support opened is closed again."""
     compartment = state.compartment(opening.door)
+    if fence.opened(state, opening):
+        doors.drop(state, opening)
+        return
     if compartment.custody is Custody.COLLECTING and opening.of is not None:
         if opening.occupied:
             state.write(facts.ParcelLeft(of=opening.of, door=opening.door))

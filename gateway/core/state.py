@@ -18,10 +18,24 @@ from gateway.core.policy import Settings
 from gateway.core.screen import Screen
 from sync import canonical, facts
 from sync.book import Book
+from sync.codes import CodeKey
 from sync.entry import Lane
 from sync.errors import OursBroken
 from sync.records import Compartment
 from sync.sitemap import DoorItem
+
+DECISIONS = (
+    facts.OpenIntended, facts.ParcelDeposited, facts.ReservationClosed, facts.CapacityTransferred,
+    facts.CapacityReleased, facts.RequestDeclined, facts.CompartmentDisabled,
+    facts.CompartmentEnabled, facts.ConfigSet,
+)  # fmt: skip
+"""What is decided by what the site has read of the hub: these entries say how far (`seen`)."""
+NO_NEWS = (
+    facts.CodeRefused, facts.LanesTied, facts.AnnexErased, facts.SnapshotTaken, facts.DoorAjar,
+    facts.DoorOpened, facts.AlarmRaised, facts.AlarmCleared, facts.CompartmentFreed,
+    facts.HealthSampled, facts.GrantIssued,
+)  # fmt: skip
+"""Own entries after which nothing is to be done for the cloud (`gateway.core.cloud`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +91,9 @@ class Opening:
     too_small: bool = False
     unconfirmed: bool = False
     ajar: int = 0
+    asked: str | None = None  # the request of the hub that it answers
+    reservation: str | None = None  # the promise of the hub that it keeps
+    recovered: bool = False  # begun before a restart, or before a restore
 
 
 @dataclass(slots=True)
@@ -102,6 +119,7 @@ class Session:
     kiosk: str
     screen: Screen = field(default_factory=lambda: Screen("welcome"))
     parcel: str | None = None
+    grant: str | None = None  # by which the parcel is collected, if not by its own code
     courier: str | None = None
     identity: str | None = field(default=None, repr=False)
     salt: bytes = field(default=b"", repr=False)
@@ -135,6 +153,14 @@ class State:
         self.uncharged_why = ""
         self.uncharged_form: Literal["short", "long", "staff"] = "short"
         self.support_times: deque[int] = deque(maxlen=settings.support_doors_per_minute)
+        self.occupied_times: dict[str, deque[int]] = {}
+        self.keys = {key.version: key for key in (*settings.older_keys, settings.code_key)}
+        self.changed = False  # something that the cloud's promises depend on
+        self.linked = False
+        self.settled_by = ""
+        self.full: frozenset[str] = frozenset()
+        self.surfaced: set[tuple[str, str]] = set()
+        self.other_tags: dict[tuple[str, int], str] = {}
         self.retired_tags: dict[str, tuple[bytes, ...]] = {}
         self.stopped = ""
         self.written = 0
@@ -142,6 +168,7 @@ class State:
         self.gated: deque[tuple[int, Output]] = deque()
         self._drafts: list[Draft] = []
         self._erase: list[Erase] = []
+        self._snapshot: tuple[bytes, bytes] | None = None
         self._effects: list[Output] = []
         self._at_once: list[Output] = []
         self._wake: int | None = None
@@ -165,6 +192,20 @@ class State:
         """Return what was last seen of a door."""
         return self.seen.setdefault(door, DoorSeenState())
 
+    def key(self, version: int) -> CodeKey | None:
+        """Return the code key of a version, or None where this site does not have it."""
+        return self.keys.get(version)
+
+    @property
+    def hub(self) -> dict[str, int]:
+        """Return what is folded of the hub's logs: nothing while no hub is known."""
+        return {log: size for log, size in self.book.sizes.items() if size and ":h" in log}
+
+    @property
+    def begun(self) -> bool:
+        """Whether this epoch has its first entry, so that others may follow."""
+        return self.book.sizes.get(f"{self.settings.epoch}:su", 0) > 0
+
     def reachable(self, door: int) -> bool:
         """Return whether the door's lock and switch can be used now."""
         item = self.item(door)
@@ -184,6 +225,11 @@ class State:
             entry["prev"] = known.last
         if annex is not None:
             entry["private"] = annex.private
+        seen = self.hub if isinstance(fact, DECISIONS) else {}
+        if isinstance(fact, facts.ConfigSet) and fact.item != "setting":
+            seen = {}
+        if seen:
+            entry["seen"] = seen
         self._drafts.append(
             Draft(
                 lane, index, canonical.encode(entry),
@@ -191,11 +237,19 @@ class State:
             )
         )  # fmt: skip
         beside = (annex.data, annex.salt) if annex else None
-        self.book.take(log, index, self.now.at, fact, beside, annex.private if annex else None)
+        private = annex.private if annex else None
+        self.book.take(log, index, self.now.at, fact, beside, private, seen or None)
         stop = self.book.stopped.get(log)
         if stop is not None:
             raise OursBroken(stop.code, entry=f"{log}{index}", evidence=stop.evidence)
+        if self.book.sizes.get(log, 0) != index + 1:
+            raise OursBroken("engine.not_folded", entry=f"{log}{index}")
+        self.changed = self.changed or not isinstance(fact, NO_NEWS)
         return f"{log}{index}"
+
+    def snapshot(self, digest: bytes, data: bytes) -> None:
+        """Have the bytes of the book kept in the commit of this turn."""
+        self._snapshot = digest, data
 
     def erase(self, ref: str) -> None:
         """Have the annex of `ref` wiped in the commit of this turn."""
@@ -266,9 +320,11 @@ class State:
         outputs: list[Output] = list(self._at_once)
         if self._drafts:
             self.written += 1
-            outputs.append(Persist(self.written, tuple(self._drafts), tuple(self._erase)))
+            erase, drafts = tuple(self._erase), tuple(self._drafts)
+            outputs.append(Persist(self.written, drafts, erase, self._snapshot))
         self.gated.extend((self.written, effect) for effect in self._effects)
         self._drafts, self._erase, self._effects, self._at_once = [], [], [], []
+        self._snapshot = None
         return outputs
 
     @property

@@ -187,7 +187,7 @@ async def test_broken_disk_ends_the_process_with_all_coils_off(
         stage.start()
         await stage.in_service()
 
-        async def broken(*_: object) -> None:
+        async def broken(*_: object, **__: object) -> None:
             raise StoreFailed("io")
 
         monkeypatch.setattr(Store, "append", broken)

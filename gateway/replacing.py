@@ -1,0 +1,85 @@
+"""A new gateway in the place of one that is lost: new keys, and the old one's logs from the hub.
+
+    names and keys -> the hub's copy of every log of this site -> a new epoch behind a fence
+
+The new writer key must be made known at the hub (`locker-hub site rekey`) before the link works.
+What the lost disk held and the hub never heard is gone: that is why the fence stands until somebody
+has looked behind every door that is not empty.
+"""
+
+import asyncio
+from pathlib import Path
+
+import aiohttp
+import msgspec
+
+from certs.keys import SigningKey, Verifier
+from gateway import continuity, identity
+from gateway import site as sites
+from gateway.errors import GatewayError
+from sync.entry import Writer
+from sync.origin import Origin, Ring
+from sync.pages import Told
+from sync.pullclient import Summary, pull
+from sync.pullwire import Limits, Peer
+from sync.store import Store
+
+
+class Replaced(msgspec.Struct, frozen=True):
+    """What was made: the site, its new epoch and writer key, and how much came from the hub."""
+
+    site: str
+    epoch: str
+    vkey: str
+    entries: int
+
+
+def replace(  # noqa: PLR0917  # who, where from, and the three keys that come by hand
+    data: Path, operator: str, site: str, hub_url: str, writer: str, cosigner: str,
+    key_version: int, code_key: bytes,
+) -> Replaced:  # fmt: skip
+    """Make the data folder of a replaced gateway out of what the hub holds.
+
+    Raises GatewayError `site.exists`, `site.name`, `replace.unknown` (the hub holds nothing of this
+    site), `replace.refused`; what pulling raises. A folder that was left half-made is named.
+    """
+    name = f"{operator}/site/{site}"
+    base = f"{hub_url.rstrip('/')}/sites/{site}/sync/v1"
+    told = [log for log in asyncio.run(_told(base)) if _is_of(log.origin, name)]
+    if not told:
+        raise GatewayError("replace.unknown", "Check the site's id and the hub's address", hub=base)
+    epoch = continuity.next_epoch([Origin.parse(log.origin).epoch for log in told])
+    who = sites.make(data, operator=operator, site=site)
+    sites.import_code_key(data, key_version, code_key)
+    identity.replace(data, epoch=epoch)
+    for log in told:
+        former = Verifier(name, Verifier.from_vkey(log.vkey).public)
+        continuity.keep_former_key(data, former.vkey)
+    ring = Ring(*continuity.former_keys(data), writer)
+    done = asyncio.run(_pull(data, base, ring, (Verifier.from_vkey(cosigner),)))
+    if done.refused:
+        first = done.refused[0]
+        raise GatewayError(
+            "replace.refused", "Ask the hub's operator: what it sent was not taken",
+            origin=first.origin, cause=first.error.code,
+        )  # fmt: skip
+    continuity.mark(data, "replaced")
+    vkey = SigningKey.from_seed(name, who.identity.seed).vkey
+    return Replaced(name, epoch, vkey, done.pulled)
+
+
+async def _told(base: str) -> list[Told]:
+    async with aiohttp.ClientSession() as session:
+        return await Peer(session, base, Limits()).logs()
+
+
+async def _pull(data: Path, base: str, ring: Ring, cosigners: tuple[Verifier, ...]) -> Summary:
+    who = identity.load(data)
+    store = await Store.open(identity.database_of(data), who, ring=ring, cosigners=cosigners)
+    async with store, aiohttp.ClientSession() as session:
+        return await pull(session, base, store, push=False)
+
+
+def _is_of(origin: str, name: str) -> bool:
+    named = Origin.parse(origin)
+    return named.voice is Writer.SITE and named.signer == name
