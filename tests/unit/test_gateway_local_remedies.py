@@ -5,15 +5,16 @@ import re
 
 import pytest
 
-from gateway.core import doors, service
+from gateway.core import doors, fence, service
 from gateway.local import REMEDIES
 
 CODES = sorted(
     {
         code
-        for room in (service, doors)
+        for room in (service, doors, fence)
         for code in re.findall(
-            r'"((?:door|map|courier|support|annex|site|check)\.[a-z_]+)"', inspect.getsource(room)
+            r'"((?:door|map|courier|support|annex|site|check|fence|epoch)\.[a-z_]+)"',
+            inspect.getsource(room),
         )
     }
     # Reasons written into entries, which answer nobody.
@@ -23,6 +24,9 @@ CODES = sorted(
         "door.found_open",
         "door.opened_before",
         "door.unseen",
+        "door.fenced",
+        "fence.opened",
+        "site.fenced",
         "support.unseen",
     }
 )

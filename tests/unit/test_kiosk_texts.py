@@ -19,6 +19,8 @@ WHY = """
     door.busy door.silent door.resting door.stuck door.late door.forced
     staff.length staff.check_digit staff.unknown staff.wait staff.revoked
     parcel.malformed parcel.already_here parcel.too_small parcel.take_out parcel.left
+    code.revoked code.expired staff.expired staff.cautious door.fenced door.cautious
+    clock.untrusted support.occupied reservation.rerouted site.fenced
     size.none_free log.full log.failed site.stopped site.no_map other
 """.split()  # noqa: SIM905  # one a line would fill the page
 COUNTED = {"code.wait", "staff.wait"}
