@@ -241,7 +241,8 @@ class _Book:
         # What others wrote may name what only they have, and what came back what has not yet.
         if other is None or not log.head.own:
             return
-        if other is not log and not (other.head.own and ref.epoch == self._epoch):
+        present = {log.head.log.epoch, ref.epoch} == {self._epoch} and other.head.own
+        if other is not log and not present:
             return
         limit = index if other is log else other.head.size
         if ref.index >= limit:

@@ -173,7 +173,6 @@ class Store(StoreIntake):
         if self._queued + len(records) > self._queue_max and self._queue:
             raise StoreFailed("busy", waiting=self._queued, limit=self._queue_max)
         following = dict(self._next)
-        logs = {head.log: (head.id, head.size) for head in self._heads.values()}
         erased = []
         taken: list[tuple[int, Entry]] = []
         for record in records:
@@ -185,7 +184,7 @@ class Store(StoreIntake):
             entry = commit.check(record)
             if entry.kind == commit.ERASES and entry.of is not None:
                 by = self._states[record.lane].log
-                number = self._row(entry.of, following, logs)
+                number = self._row(entry.of, following)
                 erased.append((number, Ref(by.epoch, by.writer, by.lane, record.index)))
             if entry.kind == SNAPSHOT_KIND:
                 taken.append((row_id(self._states[record.lane].id, record.index), entry))
@@ -195,10 +194,9 @@ class Store(StoreIntake):
         self._queued += len(records)
         return Request(asyncio.get_running_loop().create_future(), records, erased, kept)
 
-    def _row(
-        self, ref: Ref, following: Mapping[Lane, int], logs: Mapping[LaneRef, tuple[int, int]]
-    ) -> int:
+    def _row(self, ref: Ref, following: Mapping[Lane, int]) -> int:
         """Return the row of an entry that this store has or is about to have."""
+        logs = {head.log: (head.id, head.size) for head in self._heads.values()}
         number, size = logs.get(ref.log, (0, 0))
         own = self._states[ref.lane]
         if ref.index >= (following[ref.lane] if own.log == ref.log else size):

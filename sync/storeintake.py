@@ -71,6 +71,8 @@ class StoreIntake(StoreWriter):
         """
         # What would not be believed anyway must not wait for its turn.
         self._may_extend(chunk.origin)
+        if chunk.first < 0:
+            raise TheirsInvalid("exchange.size", "The first entry is 0.", first=chunk.first)
         if self._low_space:
             raise StoreFailed("full", path=str(self._path))
 

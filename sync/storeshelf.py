@@ -119,7 +119,10 @@ class StoreShelf:
         return await self._ask(lambda file: lookup.items(file, head, start, stop))
 
     async def cut(self, origin: str, first: int, entries_max: int, bytes_max: int) -> int:
-        """Return how many entries from `first` make a segment, as `Shelf.cut` says."""
+        """Return how many entries from `first` make a segment, as `Shelf.cut` says.
+
+        Begin at `oldest` or later: what was pruned weighs nothing and cannot be read.
+        """
         head, key = self._need(origin), self._key(self._need(origin))
 
         def answer(file: sqlite3.Connection) -> int:

@@ -101,7 +101,6 @@ def transact(connection: sqlite3.Connection, changes: Changes) -> None:
         run.execute(_HAS_COME_TRUE)
     for sql, rows in (
         (_AWAIT, changes.awaited),
-        (_ARRIVED, changes.erased),
         (_ARRIVED, [row[:1] for row in changes.annexes]),
         (_NODE, changes.nodes),
         (_CHECKPOINT, changes.kept),

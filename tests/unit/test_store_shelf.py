@@ -19,6 +19,7 @@ from sync import database
 from sync.commit import Identity
 from sync.entry import Lane, compose
 from sync.errors import OursBroken, StoreFailed, TheirsInvalid
+from sync.intake import Chunk
 from sync.moment import Moment
 from sync.origin import Ring
 from sync.reader import LogFile
@@ -150,6 +151,13 @@ async def test_a_log_of_another_site_is_not_held_here(
     async with await opened(path, ring=known) as store:
         chunk = Writing(who).add(plain(0)).chunk(0, 1)
         await refused(store.extend(chunk), "exchange.unknown_origin")
+
+
+async def test_no_entry_comes_before_the_first(path: Path) -> None:
+    theirs = Writing(HUB).add(plain(0), plain(1))
+    async with await opened(path) as store:
+        wrong = Chunk(theirs.origin, -1, (plain(7), plain(0)), theirs.note(1))
+        await refused(store.extend(wrong), "exchange.size")
 
 
 async def test_without_an_identity_nothing_is_taken_in(path: Path) -> None:
