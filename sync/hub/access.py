@@ -20,6 +20,8 @@ _T = TypeVar("_T")
 
 async def find_log(database: Database, site_id: str, origin: str) -> LogRow | None:
     """Return a log's row, or None."""
+    if not origin.isascii() or "\0" in origin:
+        return None  # the one text that PostgreSQL cannot even be asked for, and no name of a log
     rows = await database.rows(sql.LOG, site_id, origin)
     return LogRow._make(rows[0]) if rows else None
 

@@ -11,7 +11,7 @@ from certs.errors import CertsError
 from certs.keys import Verifier
 from certs.note import Checkpoint, open_checkpoint
 from sync import entry as parsing
-from sync.entry import ANNEX_BYTES_MAX, SALT_BYTES, Entry, private_hash
+from sync.entry import ANNEX_BYTES_MAX, SALT_BYTES, private_hash
 from sync.errors import OursBroken, StoreFailed, TheirsInvalid
 from sync.hub import sql
 from sync.hub.access import TRIES, begin_log, find_log, put_receipt, read_root
@@ -290,11 +290,9 @@ class Ledger:
         """Check every entry once more, and compute all rows."""
         if not 0 < len(entries) <= APPEND_ENTRIES_MAX:
             raise OursBroken("hub.bad_entry", "Append some entries.", count=len(entries))
-        read = [
-            (row.size + place, _checked(row, row.size + place, data, annexes))
-            for place, data in enumerate(entries)
-        ]
-        if annexes.keys() - {index for index, _ in read}:
+        for index, data in enumerate(entries, row.size):
+            _check(row, index, data, annexes)
+        if any(not row.size <= index < row.size + len(entries) for index in annexes):
             raise _bad_annex(row, max(annexes))
         tree, leaves = row.tree(), [leaf_hash(data) for data in entries]
         completed = [node for leaf in leaves for node in tree.append(leaf)]
@@ -311,11 +309,11 @@ class Ledger:
             leaves=leaves,
             entries=entries,
             nodes=kept_nodes(completed),
-            annexes=annex_rows(Origin.parse(row.origin).log, read, annexes),
+            annexes=annex_rows(Origin.parse(row.origin).log, row.size, entries, annexes),
         )
 
 
-def _checked(row: LogRow, index: int, data: bytes, annexes: Mapping[int, Annex]) -> Entry:
+def _check(row: LogRow, index: int, data: bytes, annexes: Mapping[int, Annex]) -> None:
     try:
         entry = parsing.parse(data)
     except TheirsInvalid as error:
@@ -333,7 +331,6 @@ def _checked(row: LogRow, index: int, data: bytes, annexes: Mapping[int, Annex])
         expected = private_hash(salt, text)
     if entry.private != expected:
         raise _bad_annex(row, index)
-    return entry
 
 
 def _opened(note: str, vkey: str, origin: str) -> Checkpoint:

@@ -160,7 +160,7 @@ class PostgresDatabase:
     async def _asked(self, call: _Call[_T]) -> tuple[_T, int]:
         """Return what `call` gave, and at which try."""
         retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception_type(_AGAIN),
+            retry=tenacity.retry_if_exception(_may_pass),
             stop=tenacity.stop_after_attempt(ATTEMPTS_MAX) | tenacity.stop_after_delay(RETRY_S_MAX),
             wait=tenacity.wait_random_exponential(multiplier=0.1, max=3),
             reraise=True,
@@ -174,6 +174,11 @@ class PostgresDatabase:
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             raise _failure(error) from error
         raise StoreFailed("busy", _UNREACHABLE)
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Say whether asking again may help; a value that does not fit (ValueError) stays so."""
+    return isinstance(error, _AGAIN) and not isinstance(error, ValueError)
 
 
 async def _left_as_it_is(_: asyncpg.Connection) -> None:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from certs.errors import CertsError
 from certs.keys import Verifier
 from certs.note import Checkpoint, open_checkpoint, open_cosignatures
-from sync import entry as entries
 from sync.entry import ANNEX_BYTES_MAX, SALT_BYTES, private_hash
 from sync.errors import StoreFailed, TheirsInvalid
 from sync.hub import sql
@@ -94,9 +93,10 @@ class SiteShelf:
     async def read(self, origin: str, start: int, stop: int) -> list[Item]:
         """As in `Shelf`."""
         row = await self._row(origin)
-        found = await self._database.rows(
-            sql.READ, self._site_id, row.no, max(start, 0), min(stop, row.sealed)
-        )
+        first, last = max(start, 0), min(stop, row.sealed)
+        if first >= last:
+            return []
+        found = await self._database.rows(sql.READ, self._site_id, row.no, first, last)
         annexes = await self._annexes(
             row, [index for index, data in found if may_concern_annexes(data)]
         )
@@ -106,7 +106,7 @@ class SiteShelf:
         """As in `Shelf`."""
         row = await self._row(origin)
         last = min(first + max(entries_max, 1), row.sealed)
-        if last <= first:
+        if not 0 <= first < last:
             return 0
         found = await self._database.rows(sql.LENGTHS, self._site_id, row.no, first, last)
         fitting = max(1, _fitting([length for (length,) in found], bytes_max))
@@ -305,6 +305,8 @@ class SiteShelf:
     async def _known(self, row: LogRow, chunk: Chunk) -> list[bytes]:
         """Return the leaf hashes stored where the chunk overlaps."""
         stop = min(row.size, chunk.size)
+        if chunk.first < 0:
+            raise TheirsInvalid("exchange.gap", "A log begins with index 0.", size=row.size)
         if stop <= chunk.first:
             return []
         found = await self._database.rows(sql.LEAVES, self._site_id, row.no, chunk.first, stop)
@@ -314,11 +316,6 @@ class SiteShelf:
 
     def _growth(self, row: LogRow, accepted: Accepted) -> Growth:
         log = Origin.parse(row.origin).log
-        concerning = [
-            (accepted.first + place, entries.parse(data))
-            for place, data in enumerate(accepted.entries)
-            if may_concern_annexes(data)
-        ]
         return Growth(
             site_id=self._site_id,
             origin=row.origin,
@@ -332,7 +329,7 @@ class SiteShelf:
             leaves=accepted.leaves,
             entries=accepted.entries,
             nodes=kept_nodes(accepted.completed),
-            annexes=annex_rows(log, concerning),
+            annexes=annex_rows(log, accepted.first, accepted.entries),
         )
 
     async def _keep_checkpoint(self, row: LogRow, chunk: Chunk) -> Log:

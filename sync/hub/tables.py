@@ -5,13 +5,14 @@ to write reads, computes, and asks for the growth; a miss means that somebody wa
 transaction is ever open while the hub computes, and two processes cannot write one number twice.
 """
 
-from collections.abc import Iterable, Sequence
+from binascii import a2b_base64
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
-from sync.entry import Entry, LaneRef
+from sync.entry import LaneRef, Ref
 from sync.merkle import HASH_BYTES, Tree
 from sync.origin import Origin
 from sync.rows import LEVEL_STEP, Annex
@@ -139,19 +140,40 @@ def may_concern_annexes(data: bytes) -> bool:
     return _MARKS[0] in data or _MARKS[1] in data
 
 
+class _Header(msgspec.Struct):
+    """What of an entry that was checked before concerns annexes."""
+
+    kind: str
+    private: str | None = None
+    of: str | None = None
+
+
+_header = msgspec.json.Decoder(_Header).decode
+
+
 def annex_rows(
-    log: LaneRef, entries: Iterable[tuple[int, Entry]], annexes: dict[int, Annex] | None = None
+    log: LaneRef,
+    first: int,
+    entries: Iterable[bytes],
+    annexes: Mapping[int, Annex] | None = None,
 ) -> list[AnnexRow]:
-    """Return the rows that these entries of `log` ask for: annexes owed, held or erased."""
+    """Return the rows that the entries from `first` on ask for: annexes owed, held or erased.
+
+    The entries were checked before: here only what concerns annexes is read again.
+    """
     held = annexes or {}
     rows: list[AnnexRow] = []
-    for index, entry in entries:
-        if entry.private is not None:
+    for index, data in enumerate(entries, first):
+        if not may_concern_annexes(data):
+            continue
+        header = _header(data)
+        if header.private is not None:
             annex = held.get(index, Annex(None, None, None))
-            rows.append(AnnexRow(str(log), index, entry.private, annex.salt, annex.data))
-        if entry.kind == ERASES and entry.of is not None:
-            by = f"{log}{index}"
-            rows.append(AnnexRow(str(entry.of.log), entry.of.index, erased_by=by))
+            private = a2b_base64(header.private)
+            rows.append(AnnexRow(str(log), index, private, annex.salt, annex.data))
+        if header.kind == ERASES and header.of is not None:
+            of = Ref.parse(header.of)
+            rows.append(AnnexRow(str(of.log), of.index, erased_by=f"{log}{index}"))
     return merged(rows)
 
 

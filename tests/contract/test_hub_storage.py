@@ -407,6 +407,30 @@ async def test_annexes_far_apart_are_not_read_with_all_between(storage: Storage)
         await refused(shelf.put_annexes(RELAYED, lie), TheirsInvalid, "exchange.annex")
 
 
+async def test_numbers_and_names_that_cannot_be_are_answered_as_none(storage: Storage) -> None:
+    shelf = storage.shelf(ID, ring())
+    await shelf.extend(Writing(SITE).add(plain(0), plain(1)).chunk(0, 2))
+    for far in (2, 10**15, 2**64, 2**70):
+        assert await shelf.read(RELAYED, far, far + 5) == []
+        assert await shelf.cut(RELAYED, far, 5, 5) == 0
+        assert await shelf.root(RELAYED, far + 1) is None
+        assert await shelf.note(RELAYED, far + 1) is None
+        for step in (shelf.inclusion(RELAYED, far, 2), shelf.consistency(RELAYED, far + 1, 2)):
+            with pytest.raises(TheirsInvalid):
+                await step
+        chunk = Chunk(RELAYED, far + 1, (plain(0),), "")
+        await refused(shelf.extend(chunk), TheirsInvalid, "exchange.gap")
+        chunk = Chunk(RELAYED, -far, (plain(0),), "")
+        await refused(shelf.extend(chunk), TheirsInvalid, "exchange.gap")
+    assert len(await shelf.read(RELAYED, -(2**70), 2**70)) == 2
+    assert await shelf.cut(RELAYED, -1, 5, 5) == 0
+    for name in ("", "\0", "a\0b", "\ud800", "ä" * 300, "x" * 100_000):
+        assert await shelf.log(name) is None
+        await refused(shelf.read(name, 0, 1), TheirsInvalid, "exchange.unknown_origin")
+        chunk = Chunk(name, 0, (plain(0),), "")
+        await refused(shelf.extend(chunk), TheirsInvalid, "exchange.unknown_origin")
+
+
 async def test_an_erased_annex_is_gone_from_the_file(tmp_path: Path) -> None:
     url = await url_of("sqlite", tmp_path)
     storage = await opened(url)
