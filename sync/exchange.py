@@ -20,9 +20,6 @@ SEGMENT_BYTES_MAX: Final = 1 << 20
 """A relayed log is cut where its checkpoints are: at most what was taken in at once."""
 
 FRAME_BYTES: Final = 4096
-CREDIT_BYTES: Final = 256 * 1024
-"""What a peer may send before it hears more: the memory that one link may take for frames."""
-
 OPEN_MAX: Final = 8
 OPEN_BYTES_MAX: Final = 2 << 20
 PARTS_MAX: Final = 4

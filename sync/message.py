@@ -27,6 +27,8 @@ DEPTH_MAX: Final = 4
 KEYS: Final = 24
 TAG_BYTES: Final = 8
 ERROR_TEXT_MAX: Final = 1024
+CREDIT_BYTES: Final = 256 * 1024
+"""What a peer may send before it hears more: the memory that one link may take for frames."""
 
 Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 Place = Annotated[int, Meta(ge=0, lt=ORIGINS_MAX)]
@@ -151,7 +153,7 @@ class Have(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     received: Count
-    credit: Count
+    credit: Count = CREDIT_BYTES
     sizes: Annotated[list[tuple[Place, Count]], Meta(max_length=ORIGINS_MAX)] = []
 
 

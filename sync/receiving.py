@@ -20,7 +20,6 @@ from certs.note import Checkpoint, Signature
 from sync import message, segment
 from sync.errors import TheirsInvalid
 from sync.exchange import (
-    CREDIT_BYTES,
     OPEN_BYTES_MAX,
     OPEN_MAX,
     PART_BYTES_MAX,
@@ -35,7 +34,7 @@ from sync.exchange import (
 )
 from sync.intake import Chunk
 from sync.merkle import Tree, leaf_hash
-from sync.message import TAG_BYTES, Annexed, Frame, Have, Piece, Seal
+from sync.message import CREDIT_BYTES, TAG_BYTES, Annexed, Frame, Have, Piece, Seal
 from sync.rows import Annex
 
 ENCODED_BYTES_MAX: Final = SEGMENT_BYTES_MAX + 64 * 1024

@@ -14,7 +14,6 @@ from sync import message
 from sync.entry import Writer
 from sync.errors import TheirsInvalid
 from sync.exchange import (
-    CREDIT_BYTES,
     FRAME_BYTES,
     MAJOR,
     SEGMENT_BYTES,
@@ -28,7 +27,7 @@ from sync.exchange import (
 )
 from sync.frontier import EMPTY, Head, Verdict, compare
 from sync.merkle import EMPTY_ROOT
-from sync.message import ORIGINS_MAX, Hello, Part, Row, Trouble, Want, Wanted
+from sync.message import CREDIT_BYTES, ORIGINS_MAX, Hello, Part, Row, Trouble, Want, Wanted
 from sync.origin import Origin
 from sync.receiving import Incoming, Receiver
 from sync.sending import Outgoing, Sender

@@ -12,7 +12,7 @@ from typing import Final
 
 from sync.exchange import FRAME_BYTES
 
-WINDOW_START: Final = 4 * 1024
+WINDOW_START: Final = 3 * 1024
 WINDOW_MIN: Final = 1024
 WINDOW_MAX: Final = 256 * 1024
 QUEUE_MS: Final = 500

@@ -11,7 +11,7 @@ from tests.shelf_memory import entry, private
 
 LINK_BYTES = 1_400
 """What a link costs beside segments: two hellos, two wants, acknowledgements."""
-UNDER_WAY_BYTES = 4 * 1024 + 4_200
+UNDER_WAY_BYTES = 3 * 1024 + 4_200
 """What a cut can lose: the window, and one message above it."""
 
 _lane = st.sampled_from(["urgent", "custody", "telemetry"])

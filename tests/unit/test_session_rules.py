@@ -482,7 +482,7 @@ def test_urgent_goes_between_the_frames_of_a_running_segment() -> None:
     fill(site, 0, 400)
     hello = played(site)
     tell(site, want_of(hello, TELEMETRY, URGENT, segment_bytes=64 * 1024))
-    assert kinds(site) == ["Want"] + ["Frame"] * 4
+    assert kinds(site) == ["Want"] + ["Frame"] * 3
     site.outbox.clear()
     site.write(URGENT, entry(1))
     urgent = message.table(hello.table).index(URGENT)
