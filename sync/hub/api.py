@@ -66,6 +66,7 @@ _BY_HTTP: Final = {
 }
 # SPEC: RFC 3986 3.2.2: an IPv6 address stands in brackets, and nothing else we answer to does.
 _host = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:]+))(?::[0-9]{1,5})?").fullmatch
+_sent = re.compile(r"Invalid enum value .*?(?= - at|$)", re.DOTALL)
 _log = logs.get("api")
 
 
@@ -213,7 +214,7 @@ def _value(param: Param, text: str) -> Any:
             "request.query" if param.where == "query" else "request.value",
             "Write it as the description says.",
             name=param.name,
-            reason=str(error)[:120],
+            reason=_reason(error),
         ) from error
 
 
@@ -235,13 +236,16 @@ def _body(route: Route, raw: bytes) -> Any:
     try:
         return msgspec.json.decode(raw, type=route.body)
     except msgspec.ValidationError as error:
-        # The library names the field and what it should be, never the value.
-        reason = str(error)[:160]
         raise TheirsInvalid(
-            "request.body", "Send the JSON object of this path.", reason=reason
+            "request.body", "Send the JSON object of this path.", reason=_reason(error)
         ) from None
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         raise TheirsInvalid("request.body", "Send the JSON object of this path.") from None
+
+
+def _reason(error: msgspec.ValidationError) -> str:
+    """Return where it is wrong and what it should be; never what was sent."""
+    return _sent.sub("Invalid value", str(error))[:200]
 
 
 def _answered(route: Route, answer: Answer) -> web.Response:

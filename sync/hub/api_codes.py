@@ -49,9 +49,11 @@ async def _expected(call: Call, ref: str, book: Book) -> t.CodeShown:
     if identity is None:
         raise TheirsInvalid("parcel.no_identity", "Its annex was erased.", ref=ref)
     key = call.hub.keys.code_key(call.site.site_id, expected.key_version)
-    tag = issue.parcel_tag(key, identity)
+    tags = issue.tags_of(
+        call.hub.keys.code_keys(call.site.site_id, call.site.key_version), identity
+    )
     told = [one.identity for _, one in await call.hub.relay.unconfirmed(call.site)]
-    if tag in book.counters or identity in told:
+    if not tags.isdisjoint(book.counters) or identity in told:
         raise TheirsInvalid("parcel.was_here", "Wait until the hub hears of the deposit.", ref=ref)
     code = key.code(identity, 0)
     return _shown(ref, "expected", identity, code, digits_for(len(book.map.doors)))

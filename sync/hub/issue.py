@@ -13,7 +13,7 @@ back) or while one of its own lanes stopped in the fold.
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -56,6 +56,12 @@ class Desk:
     now_ms: int
     key: CodeKey = field(repr=False)
     fenced: bool = False
+    earlier: tuple[CodeKey, ...] = field(default=(), repr=False)
+    """The key's earlier versions: parcels that are known by them are the same parcels."""
+
+    def tags(self, identity: str) -> frozenset[str]:
+        """Return every keyed tag that this parcel may be known by."""
+        return tags_of((self.key, *self.earlier), identity)
 
 
 class Statement(msgspec.Struct, frozen=True):
@@ -158,16 +164,17 @@ def revoke(book: Book, desk: Desk, *, grant: str) -> Decision:
 
 def expect(book: Book, desk: Desk, *, identity: str, size: Size | None) -> Decision:
     """Tell the site of a parcel to come. `identity` is as `codes.parcel_identity` gives it."""
-    tag = parcel_tag(desk.key, identity)
-    known = next((one.ref for one in book.rights.expected.values() if one.tag == tag), None)
+    tags = desk.tags(identity)
+    known = next((one.ref for one in book.rights.expected.values() if one.tag in tags), None)
     if known is not None:
         return Known(known)
-    if any(one.tag == tag for one in book.parcels.values()):
+    if any(one.tag in tags for one in book.parcels.values()):
         return _no("parcel.here", "It is in a compartment already: look in the book.")
-    if tag in book.counters:
+    if not tags.isdisjoint(book.counters):
         return _no("parcel.was_here", "It was here before: give the next one another piece number.")
     if len(book.rights.expected) >= EXPECTED_MAX:
         return _no("parcel.too_many", "Wait for deliveries.", expected=len(book.rights.expected))
+    tag = parcel_tag(desk.key, identity)
     fact = facts.ParcelExpected(tag=tag, key_version=desk.key.version, size=size)
     return Say((Statement(fact, annex_of(identity)),))
 
@@ -179,21 +186,25 @@ def reserve(
     wrong = _wrong_band(band) or _wrong_end(desk, until_ms) or _unsure(book, desk)
     if wrong:
         return wrong
-    tag, kind, escrow = parcel_tag(desk.key, identity), name_of(size, band), book.rights.escrow
+    tags, kind, escrow = desk.tags(identity), name_of(size, band), book.rights.escrow
     for promise in escrow.promises.values():
-        if promise.tag == tag and not promise.cancelled:
+        if promise.tag in tags and not promise.cancelled:
             if promise.kind == kind:
                 return Known(promise.ref)
             return _no(
                 "reservation.other_class", "Cancel the other promise first.", ref=promise.ref
             )
-    if any(one.tag == tag for one in book.parcels.values()):
+    if any(one.tag in tags for one in book.parcels.values()):
         return _no("parcel.here", "It is in a compartment already: look in the book.")
     if escrow.hub_free(kind) <= 0 or len(escrow.promises) >= PROMISES_MAX:
         return _no_right(book, kind)
     return _say(
         facts.ReservationMade(
-            size=size, band=band, tag=tag, key_version=desk.key.version, until_ms=until_ms
+            size=size,
+            band=band,
+            tag=parcel_tag(desk.key, identity),
+            key_version=desk.key.version,
+            until_ms=until_ms,
         )
     )
 
@@ -272,10 +283,13 @@ def ask_open(book: Book, desk: Desk, *, door: int, why: str, case: str, until_ms
 
 def claim(book: Book, desk: Desk, *, identity: str, says: Says) -> Decision:
     """Write down what somebody says happened to a parcel; the site's facts win over it."""
-    tag = parcel_tag(desk.key, identity)
+    tags = desk.tags(identity)
     for known in book.rights.claims.values():
-        if (known.tag, known.says, known.by) == (tag, says, desk.by):
+        if known.tag in tags and (known.says, known.by) == (says, desk.by):
             return Known(known.ref)
+    # The tag that the site knows the parcel by, where it knows it.
+    here = (one.tag for one in book.parcels.values() if one.tag in tags)
+    tag = next(here, parcel_tag(desk.key, identity))
     return _say(facts.ClaimMade(tag=tag, says=says, by=desk.by))
 
 
@@ -303,6 +317,11 @@ def switch_fold(book: Book, _desk: Desk, *, version: int) -> Decision:
 def parcel_tag(key: CodeKey, identity: str) -> str:
     """Return the keyed tag that stands for a parcel in the log (base64 of 12 bytes)."""
     return _base64(codes.parcel_tag(key.key, key.site, identity))
+
+
+def tags_of(keys: Iterable[CodeKey], identity: str) -> frozenset[str]:
+    """Return the keyed tags of a parcel under several versions of a key."""
+    return frozenset(parcel_tag(key, identity) for key in keys)
 
 
 def annex_of(identity: str) -> bytes:

@@ -15,7 +15,6 @@ from typing import Final, Self
 
 import msgspec
 
-from certs.errors import KeyStoreBroken
 from certs.keys import KIND_COSIGNATURE, SigningKey
 from certs.keystore import SECRET_BYTES, KeyStore
 from sync import codes
@@ -24,6 +23,8 @@ from sync.errors import StoreFailed, TheirsInvalid
 LOG: Final = "log"
 COSIGNER: Final = "cosigner"
 MASTER: Final = "master"
+KEYS_KEPT: Final = 8
+"""Versions of a code key under which a parcel is still recognised."""
 
 
 class CodeKeyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -86,6 +87,11 @@ class Keys:
         """Return K_site of a site and version. Raises TheirsInvalid (`codes.version`)."""
         return codes.CodeKey.derive(self.master, self.site_name(site_id), version)
 
+    def code_keys(self, site_id: str, version: int) -> tuple[codes.CodeKey, ...]:
+        """Return K_site of this version and of the earlier ones, the latest first; bounded."""
+        least = max(version - KEYS_KEPT, 0)
+        return tuple(self.code_key(site_id, one) for one in range(version, least, -1))
+
     def code_key_file(self, site_id: str, version: int) -> bytes:
         """Return the file that carries K_site to the site."""
         key = self.code_key(site_id, version)
@@ -109,8 +115,3 @@ def write_secret(path: Path, data: bytes) -> None:
         opened.write(data)
         opened.flush()
         os.fsync(file)
-
-
-def missing(error: KeyStoreBroken) -> bool:
-    """Say whether the keys were never made."""
-    return error.code == "keystore.missing"

@@ -71,7 +71,9 @@ class Registry:
         site = await self._storage.site(site_id) if _site_id(site_id) else None
         if site is None:
             raise TheirsInvalid(
-                "hub.unknown_site", "Take an id from GET /api/v1/sites.", site=ascii(site_id)[:40]
+                "hub.unknown_site",
+                "Take an id from GET /api/v1/sites.",
+                site=ascii(site_id)[1:41].rstrip("'"),
             )
         return site
 
@@ -88,6 +90,13 @@ class Registry:
             cosigners=(keys.cosigner(site.site_id).verifier,),
             sign=lambda checkpoint: sign_checkpoint(checkpoint, keys.log_key(checkpoint.origin)),
         )
+
+    async def use_key_version(self, site_id: str, version: int) -> Site:
+        """Derive new codes and tags of a site by this version of its key; never an earlier one."""
+        site = await self.get(site_id)
+        if version <= site.key_version:
+            return site
+        return await self._change(site_id, key_version=version)
 
     async def restored(self) -> tuple[Site, ...]:
         """Mark this database as restored from a backup; return the sites, all of them fenced.
@@ -140,7 +149,9 @@ class Registry:
 def check_site_id(site_id: str) -> None:
     """Raise `TheirsInvalid` `site.id` unless a site may be called so."""
     if not _site_id(site_id):
-        raise _refused("id", "A site is 1 to 32 of a-z, 0-9 and dash.", site=ascii(site_id)[:40])
+        raise _refused(
+            "id", "A site is 1 to 32 of a-z, 0-9 and dash.", site=ascii(site_id)[1:41].rstrip("'")
+        )
 
 
 def _signer(name: str) -> str:

@@ -143,8 +143,8 @@ class Voice:
         return str(Origin(site.operator, f"hub/{site.site_id}", site.epoch, lane))
 
     def _desk(self, site: Site, by: str) -> Desk:
-        key = self._keys.code_key(site.site_id, site.key_version)
-        return Desk(by, self._clock.utc_ms(), key, site.fenced)
+        key, *earlier = self._keys.code_keys(site.site_id, site.key_version)
+        return Desk(by, self._clock.utc_ms(), key, site.fenced, tuple(earlier))
 
     async def _append(self, site: Site, projection: Projection, say: Say) -> Done:
         lane = self._lane(site, say.lane)

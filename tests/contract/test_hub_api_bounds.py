@@ -81,6 +81,17 @@ async def test_bodies_and_pages_have_a_size(tmp_path: Path) -> None:
         assert (page["next"], len(page["entries"])) == (2, 2)
 
 
+async def test_what_was_sent_is_not_in_the_refusal(small: Stage) -> None:
+    for body in (
+        CLAIM | {"says": "4839205170661234"},
+        CLAIM | {"by": "4839205170661234"},
+        CLAIM | {"parcel": PARCEL | {"tracking": "4839205170661234 "}},
+    ):
+        told = await small.refused("POST", f"{S}/claims", "request.body", 400, body)
+        assert "4839205170661234" not in json.dumps(told)
+        assert "$." in told["evidence"]["reason"]
+
+
 async def test_other_methods_and_paths_are_refused(small: Stage) -> None:
     await small.refused("DELETE", S, "request.method", 405)
     await small.refused("GET", "/nothing", "request.path", 404)

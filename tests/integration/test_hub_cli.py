@@ -76,6 +76,7 @@ def refused(code: str, *words: str | Path) -> str:
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     done("init", tmp_path / "hub", "--operator", "lockers.example")
+    listen(tmp_path / "hub", free_port())
     return tmp_path / "hub"
 
 
@@ -89,11 +90,9 @@ def vkey(tmp_path: Path) -> str:
 
 
 @contextmanager
-def running(data: Path, *, listen: str = "") -> Iterator[tuple[subprocess.Popen[str], str]]:
+def running(data: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A hub of its own process, ready, and its URL; ended by SIGTERM."""
-    port = listen or f"127.0.0.1:{free_port()}"
-    text = (data / "hub.toml").read_text().partition("[api]")[0]
-    (data / "hub.toml").write_text(f'{text}[api]\nlisten = "{port}"\n[log]\nformat = "json"\n')
+    listen(data, free_port())
     process = subprocess.Popen(
         [HUB, "run", data], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -109,6 +108,13 @@ def running(data: Path, *, listen: str = "") -> Iterator[tuple[subprocess.Popen[
         process.kill()
         process.wait(LIMIT_S)
         process.stdout.close()
+
+
+def listen(data: Path, port: int) -> None:
+    """Have the hub listen there: other tests run hubs beside this one."""
+    text = (data / "hub.toml").read_text().partition("[api]")[0]
+    api = f'[api]\nlisten = "127.0.0.1:{port}"\n[log]\nformat = "json"\n'
+    (data / "hub.toml").write_text(text + api)
 
 
 def free_port() -> int:
@@ -246,8 +252,12 @@ def test_wrong_sites_are_refused(data: Path, vkey: str) -> None:
     refused("site.id", "vkey", "A b", "--config", data)
 
 
-def test_the_code_key_goes_to_a_file_that_the_gateway_reads(data: Path, tmp_path: Path) -> None:
+def test_the_code_key_goes_to_a_file_that_the_gateway_reads(
+    data: Path, tmp_path: Path, vkey: str
+) -> None:
     out = tmp_path / "key.json"
+    refused("hub.unknown_site", "code-key", "0042", "--config", data, "--out", out)
+    done("site", "add", "0042", "--config", data, "--vkey", vkey)
     told = done("code-key", "0042", "--config", data, "--out", out, "--key-version", "3")
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
     read = msgspec.json.decode(out.read_bytes(), type=CodeKeyFile)
@@ -257,11 +267,29 @@ def test_the_code_key_goes_to_a_file_that_the_gateway_reads(data: Path, tmp_path
     assert base64.b64decode(read.key) == derived.key
     refused("hub.file_exists", "code-key", "0042", "--config", data, "--out", out)
     refused("store.io", "code-key", "0042", "--config", data, "--out", tmp_path / "no/where")
-    site = str(tmp_path / "site")
-    runner = CliRunner()
-    assert runner.invoke(gateway.cli.main, ["init", "--data", site]).exit_code == 0
-    took = runner.invoke(gateway.cli.main, ["key", "import", str(out), "--data", site])
+    took = CliRunner().invoke(
+        gateway.cli.main, ["key", "import", str(out), "--data", str(tmp_path / "site")]
+    )
     assert took.exit_code == 0, took.output
+
+
+def test_a_higher_version_of_a_code_key_is_used_from_then_on(
+    data: Path, tmp_path: Path, vkey: str
+) -> None:
+    done("site", "add", "0042", "--config", data, "--vkey", vkey)
+    words = ("code-key", "0042", "--config", data, "--out")
+    assert "code key 1" in done(*words, tmp_path / "1").out
+    done(*words, tmp_path / "3", "--key-version", "3")
+    assert "code key 3" in done(*words, tmp_path / "now").out
+    assert (tmp_path / "now").read_bytes() == (tmp_path / "3").read_bytes()
+    assert "code key 1" in done(*words, tmp_path / "old", "--key-version", "1").out
+    assert done("site", "show", "0042", "--config", data, "--json").json["key_version"] == 3
+    with running(data) as (process, _):
+        assert "code key 3" in done(*words, tmp_path / "beside").out
+        refused("store.busy", *words, tmp_path / "4", "--key-version", "4")
+        assert not (tmp_path / "4").exists()
+    assert process.stderr is not None
+    process.stderr.close()
 
 
 def test_keys_that_are_gone_are_named(data: Path) -> None:
@@ -334,9 +362,7 @@ def test_a_port_that_is_taken_is_said(data: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        port = taken.getsockname()[1]
-        with (data / "hub.toml").open("a") as file:
-            file.write(f'[api]\nlisten = "127.0.0.1:{port}"\n')
+        listen(data, taken.getsockname()[1])
         refused("hub.unavailable", "run", data)
 
 

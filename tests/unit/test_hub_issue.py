@@ -238,6 +238,28 @@ def test_a_cancelled_promise_keeps_its_right_until_the_site_releases_it() -> Non
     assert isinstance(reserve(stage.book), Say)
 
 
+def test_a_parcel_is_the_same_under_a_later_key() -> None:
+    """The key's version went up: what is there, expected or promised is not said a second time."""
+    stage = Stage(M=2)
+    later = replace(DESK, key=CodeKey(KEY.site, 2, bytes([9]) * 32), earlier=(KEY,))
+    expected = stage.say(issue.expect(stage.book, DESK, identity=PARCEL, size=None))
+    promised = stage.say(reserve(stage.book))
+    claimed = stage.say(issue.claim(stage.book, DESK, identity=PARCEL, says="lost"))
+    assert issue.expect(stage.book, later, identity=PARCEL, size=None) == Known(expected)
+    assert reserve(stage.book, later) == Known(promised)
+    assert issue.claim(stage.book, later, identity=PARCEL, says="lost") == Known(claimed)
+    stage.site.deposits("acme/N9/1", 2)
+    stage.fold()
+    refused(reserve(stage.book, later, identity="acme/N9/1"), "parcel.here")
+    refused(issue.expect(stage.book, later, identity="acme/N9/1", size=None), "parcel.here")
+    fact = fact_of(issue.claim(stage.book, later, identity="acme/N9/1", says="lost"))
+    assert isinstance(fact, facts.ClaimMade)
+    assert fact.tag == stage.site.tag("acme/N9/1"), "the tag that the site knows it by"
+    fact = fact_of(issue.expect(stage.book, later, identity="acme/NEW/1", size=None))
+    assert isinstance(fact, facts.ParcelExpected)
+    assert fact.key_version == 2
+
+
 def test_promises_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(issue, "PROMISES_MAX", 1)
     stage = Stage(M=2)

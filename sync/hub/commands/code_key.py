@@ -5,8 +5,9 @@ from pathlib import Path
 import click
 
 from sync.hub.commands import _shared as shared
+from sync.hub.config import Config
 from sync.hub.keys import Keys, write_secret
-from sync.hub.registry import check_site_id
+from sync.hub.rooms import Hub
 
 
 @click.command()
@@ -22,18 +23,32 @@ from sync.hub.registry import check_site_id
 @click.option(
     "--key-version",
     type=click.IntRange(1, 65_535),
-    default=1,
-    show_default=True,
-    help="Which of the site's code keys.",
+    help="Which of the site's code keys; a higher one than now is used from now on.",
 )
-def command(site: str, file: Path, out: Path, key_version: int) -> None:
+def command(site: str, file: Path, out: Path, key_version: int | None) -> None:
     """Write a site's code key to a file.
 
     The file is JSON with site, key_version and key, as locker-gateway key import reads it. It is
     as secret as every parcel of SITE: carry it safely, and delete it. Nothing of it is printed.
+    A higher version needs the hub stopped where it runs on SQLite.
     """
     chosen = shared.read(file)
-    check_site_id(site)
+    version = _version(chosen, site, key_version)
     keys = Keys.load(Path(chosen.data_dir), chosen.operator)
-    write_secret(out, keys.code_key_file(site, key_version))
-    click.echo(f"{out}: code key {key_version} of {keys.site_name(site)}; delete it when imported")
+    write_secret(out, keys.code_key_file(site, version))
+    click.echo(f"{out}: code key {version} of {keys.site_name(site)}; delete it when imported")
+
+
+def _version(chosen: Config, site: str, asked: int | None) -> int:
+    async def here(hub: Hub) -> int:
+        return (await hub.registry.get(site)).key_version
+
+    async def raised(hub: Hub) -> None:
+        await hub.registry.use_key_version(site, asked or 0)
+
+    now = shared.either(
+        chosen, here, lambda: int(shared.asked(chosen, "GET", f"/sites/{site}")["key_version"])
+    )
+    if asked is not None and asked > now:
+        shared.with_hub(chosen, raised)
+    return now if asked is None else asked
