@@ -159,11 +159,12 @@ def test_one_entry_is_short() -> None:
 
 
 def test_columns_are_a_fraction_of_lines() -> None:
-    """A hundred entries: six deposits' hashes and tags, and three bytes for each entry."""
+    """A hundred entries: what nobody can guess (hashes, tags), and a few bytes for each."""
     entries = [item.entry for item in workload.backlog(100)]
     symbols, raw = columns.pack(entries)
     assert len(segment.encode(2, entries)) < len(segment.encode(1, entries)) / 2
-    assert len(zstd.compress(symbols, level=19)) + len(raw) < 12 * len(entries)
+    assert len(zstd.compress(symbols, level=19)) < 6 * len(entries)
+    assert len(raw) < 10 * len(entries)
 
 
 @pytest.mark.parametrize("number", [0, -1, 1, 15, 16, -(2**53), 2**53, 2**60])
