@@ -20,7 +20,7 @@ import msgspec
 from certs.keys import decode_base64
 from sync import entry as entries
 from sync.entry import ANNEX_BYTES_MAX, SALT_BYTES, private_hash
-from sync.errors import TheirsInvalid
+from sync.errors import StoreFailed, SyncError, TheirsInvalid
 from sync.frontier import Verdict
 from sync.intake import CHUNK_ENTRIES_MAX, Chunk
 from sync.merkle import HASH_BYTES
@@ -54,6 +54,31 @@ _WINDOW: Final[Mapping[int, int]] = {
 _PACK_FROM_BYTES: Final = 200
 """Below it the frame's own head costs more than packing saves."""
 _LEVEL: Final = 3  # packing must not hold up a small machine's doors
+
+_STATUS: Final = {
+    "exchange.body": 400,
+    "exchange.query": 400,
+    "exchange.no_checkpoint": 404,
+    "exchange.no_entry": 404,
+    "exchange.no_resource": 404,
+    "exchange.no_snapshot": 404,
+    "exchange.unknown_origin": 404,
+    "exchange.unknown_site": 404,
+    "exchange.method": 405,
+    "exchange.not_acceptable": 406,
+    "exchange.ahead": 409,
+    "exchange.beyond": 409,
+    "exchange.gap": 409,
+    "exchange.pruned": 410,
+    "exchange.too_large": 413,
+    "exchange.coding": 415,
+    "exchange.expectation": 417,
+    "exchange.busy": 503,
+    "exchange.slow": 503,
+}
+_UNPROCESSABLE: Final = 422
+_UNAVAILABLE: Final = 503
+_CONFLICT: Final = 409
 
 _number = re.compile(r"0|[1-9][0-9]{0,15}").fullmatch
 _quality = re.compile(r"(?:0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)").fullmatch
@@ -258,6 +283,18 @@ def read_logs(data: bytes) -> list[Told]:
 def write_hashes(hashes: Iterable[bytes]) -> bytes:
     """Return one base64 hash a line."""
     return b"".join(base64.b64encode(one) + b"\n" for one in hashes)
+
+
+def refusal(error: SyncError) -> tuple[int, dict[str, object]]:
+    """Return the status and the body of a refusal; a conflict says `size` beside it."""
+    unavailable = isinstance(error, StoreFailed)
+    status = _UNAVAILABLE if unavailable else _STATUS.get(error.code, _UNPROCESSABLE)
+    evidence = {
+        key: value if isinstance(value, int) else str(value)[:300]
+        for key, value in error.evidence.items()
+    }
+    body: dict[str, object] = {"code": error.code, "remedy": error.remedy, "evidence": evidence}
+    return status, body | ({"size": evidence.get("size", 0)} if status == _CONFLICT else {})
 
 
 def read_hashes(data: bytes) -> list[bytes]:

@@ -10,7 +10,7 @@ waits for ever: a request has a deadline, a body a size, and the number of reque
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -24,12 +24,15 @@ from sync.errors import StoreFailed, SyncError, TheirsInvalid
 from sync.intake import Chunk
 from sync.pages import read_number, refused
 from sync.proof import Proof
-from sync.shelf import Log, Shelf
+from sync.rows import Annex
+from sync.shelf import Item, Log, Shelf
 
 ShelfOf = Callable[[web.Request], Awaitable[Shelf]]
 """Returns the shelf that a request is for; may raise `TheirsInvalid` `exchange.unknown_site`."""
 Snapshot = Callable[[web.Request], Awaitable[bytes | None]]
 """Returns the newest signed snapshot as JSON, or None where there is none."""
+Arrived = Callable[[web.Request, str, int, Sequence[Item]], Awaitable[None]]
+"""Hears of entries that are new here and durable: request, origin, first index, entries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,29 +75,7 @@ class Ask(NamedTuple):
 
 Handler = Callable[[Ask], Awaitable[web.Response]]
 
-_STATUS: Final = {
-    "exchange.body": 400,
-    "exchange.query": 400,
-    "exchange.no_checkpoint": 404,
-    "exchange.no_entry": 404,
-    "exchange.no_resource": 404,
-    "exchange.no_snapshot": 404,
-    "exchange.unknown_origin": 404,
-    "exchange.unknown_site": 404,
-    "exchange.method": 405,
-    "exchange.not_acceptable": 406,
-    "exchange.ahead": 409,
-    "exchange.beyond": 409,
-    "exchange.gap": 409,
-    "exchange.pruned": 410,
-    "exchange.too_large": 413,
-    "exchange.coding": 415,
-    "exchange.expectation": 417,
-    "exchange.busy": 503,
-    "exchange.slow": 503,
-}
 _UNREAD: Final = {f"exchange.{what}" for what in ("body", "coding", "slow", "too_large")}
-_UNPROCESSABLE: Final = 422
 _UNAVAILABLE: Final = 503
 _READ_ENTRIES: Final = 128
 _THREAD_FROM_BYTES: Final = 1 << 14
@@ -109,23 +90,29 @@ def make_routes(
     *,
     prefix: str = "/sync/v1",
     snapshot: Snapshot | None = None,
+    arrived: Arrived | None = None,
     bounds: Bounds | None = None,
 ) -> list[web.RouteDef]:
     """Return the routes of plain pull under `prefix`, to be added to an application together.
 
     The last one answers whatever else is asked for below the prefix. `bounds` hold for all shelves
-    behind these routes. Give the application's runner a short `shutdown_timeout`: a long poll ends
-    only then.
+    behind these routes. Whoever decides by what peers write gives `arrived`: it is told after the
+    entries are stored, and before the peer is. Give the application's runner a short
+    `shutdown_timeout`: a long poll ends only then.
     """
-    return _Pull(shelf_of, snapshot, bounds or Bounds()).routes(prefix)
+    return _Pull(shelf_of, snapshot, arrived, bounds or Bounds()).routes(prefix)
 
 
 class _Pull:
     """The handlers, and how many of them are at work."""
 
-    def __init__(self, shelf_of: ShelfOf, snapshot: Snapshot | None, bounds: Bounds) -> None:
+    def __init__(
+        self, shelf_of: ShelfOf, snapshot: Snapshot | None, arrived: Arrived | None, bounds: Bounds
+    ) -> None:
         self._shelf_of, self._snapshot, self._bounds = shelf_of, snapshot, bounds
+        self._arrived = arrived
         self._requests = self._polls = 0
+        self._storing: set[asyncio.Task[Log]] = set()
 
     def routes(self, prefix: str) -> list[web.RouteDef]:
         log = "/logs/{origin:.+}"
@@ -298,10 +285,31 @@ class _Pull:
         if not await pages.knows(ask.shelf, ask.origin):
             raise _unknown(ask.origin)
         push, entries, annexes = pages.read_push(body)
-        log = await ask.shelf.extend(Chunk(ask.origin, push.first, entries, push.checkpoint))
+        chunk = Chunk(ask.origin, push.first, entries, push.checkpoint)
+        # What is begun is finished, whoever has gone: nothing may be stored and not told.
+        storing = asyncio.create_task(self._store(ask, chunk, dict(annexes)))
+        self._storing.add(storing)
+        storing.add_done_callback(self._stored)
+        return _json({"size": (await asyncio.shield(storing)).size})
+
+    def _stored(self, storing: asyncio.Task[Log]) -> None:
+        self._storing.discard(storing)
+        if not storing.cancelled():
+            storing.exception()  # told to the peer, if it still is there
+
+    async def _store(self, ask: Ask, chunk: Chunk, annexes: dict[int, Annex]) -> Log:
+        before = await ask.shelf.log(chunk.origin)
+        log = await ask.shelf.extend(chunk)
         if annexes:
-            await ask.shelf.put_annexes(ask.origin, annexes)
-        return _json({"size": log.size})
+            await ask.shelf.put_annexes(chunk.origin, tuple(annexes.items()))
+        first = max(chunk.first, 0 if before is None else before.size)
+        new = [
+            Item(index, chunk.entries[index - chunk.first], annexes.get(index))
+            for index in range(first, chunk.size)
+        ]
+        if new and self._arrived is not None:
+            await self._arrived(ask.request, chunk.origin, first, new)
+        return log
 
 
 async def _page(ask: Ask, log: Log, start: int, room: int, *, annex: bool) -> list[bytes]:
@@ -426,20 +434,12 @@ def _pruned(ask: Ask, log: Log) -> TheirsInvalid:
 
 def _refusal(error: SyncError) -> web.Response:
     """Write a refusal; a body that nobody read ends the connection."""
-    unavailable = isinstance(error, StoreFailed)
-    status = _UNAVAILABLE if unavailable else _STATUS.get(error.code, _UNPROCESSABLE)
-    evidence = {
-        key: value if isinstance(value, int) else str(value)[:300]
-        for key, value in error.evidence.items()
-    }
-    body: dict[str, object] = {"code": error.code, "remedy": error.remedy, "evidence": evidence}
-    if status == web.HTTPConflict.status_code:
-        body["size"] = evidence.get("size", 0)
+    status, body = pages.refusal(error)
     answer = _json(body, status)
     if status == _UNAVAILABLE:
         answer.headers[hdrs.RETRY_AFTER] = "2"
-    if "allowed" in evidence:
-        answer.headers[hdrs.ALLOW] = str(evidence["allowed"])
+    if error.code == "exchange.method":
+        answer.headers[hdrs.ALLOW] = str(error.evidence["allowed"])
     if error.code in _UNREAD:
         answer.force_close()
     return answer

@@ -11,7 +11,7 @@ from aiohttp import web
 from certs.keys import KIND_COSIGNATURE, SigningKey, Verifier
 from certs.note import cosign
 from sync.origin import Ring
-from sync.pull import Bounds, Snapshot, make_routes
+from sync.pull import Arrived, Bounds, Snapshot, make_routes
 from sync.pullclient import Limits
 from sync.shelf import Log, Shelf
 from tests.shelf_memory import MemoryShelf
@@ -83,14 +83,18 @@ async def served(routes: list[web.RouteDef]) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def serving(
-    shelf: Shelf, snapshot: Snapshot | None = None, bounds: Bounds | None = None
+    shelf: Shelf,
+    snapshot: Snapshot | None = None,
+    arrived: Arrived | None = None,
+    bounds: Bounds | None = None,
 ) -> AsyncIterator[str]:
     """Lend the base address of one shelf's plain pull."""
 
     async def the_one(_: web.Request) -> Shelf:
         return shelf
 
-    async with served(make_routes(the_one, snapshot=snapshot, bounds=bounds)) as address:
+    routes = make_routes(the_one, snapshot=snapshot, arrived=arrived, bounds=bounds)
+    async with served(routes) as address:
         yield f"{address}/sync/v1"
 
 

@@ -5,7 +5,7 @@ import gzip
 import json
 import time
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from io import BytesIO
 from typing import Any
@@ -21,7 +21,7 @@ from sync.intake import Chunk
 from sync.merkle import Tree, leaf_hash, verify_consistency
 from sync.pages import BODY_BYTES_MAX, choose_coding
 from sync.pull import Bounds, make_routes
-from sync.shelf import Shelf
+from sync.shelf import Item, Log, Shelf
 from tests.pull_server import (
     COSIGNER,
     CUSTODY,
@@ -405,6 +405,47 @@ async def test_pushed_entries_are_stored_once_however_often_they_come(
     assert shelf.held[ORDERS].entries == orders.held[ORDERS].entries
     assert shelf.held[ORDERS].annexes == orders.held[ORDERS].annexes
     assert (await ask("GET", f"/logs/{ORDERS}/proof?index=1")).status == 200
+
+
+async def test_whoever_decides_hears_of_what_is_new_and_only_of_that(
+    shelf: MemoryShelf, orders: MemoryShelf
+) -> None:
+    heard: list[tuple[str, int, list[Item]]] = []
+
+    async def arrived(_: web.Request, origin: str, first: int, items: Sequence[Item]) -> None:
+        assert len(shelf.held[ORDERS].entries) == first + len(items), "stored before it is told"
+        heard.append((origin, first, list(items)))
+
+    async with serving(shelf, arrived=arrived) as base, asking(base) as ask:
+        for first, stop in ((0, 2), (0, 2), (1, 4), (0, 3), (0, 4)):
+            assert (await ask("POST", PUSH, data=await push_of(orders, first, stop))).status == 200
+        refused(await ask("POST", PUSH, data=b"{"), 422, "malformed")
+    assert [(origin, first, len(items)) for origin, first, items in heard] == [
+        (ORDERS, 0, 2), (ORDERS, 2, 2)
+    ]  # fmt: skip
+    assert [item for *_, items in heard for item in items] == await orders.read(ORDERS, 0, 4)
+
+
+async def test_what_is_being_stored_when_the_deadline_comes_is_stored_and_told(
+    shelf: MemoryShelf, orders: MemoryShelf
+) -> None:
+    heard, extend = asyncio.Event(), shelf.extend
+
+    async def slowly(chunk: Chunk) -> Log:
+        await asyncio.sleep(0.6)
+        return await extend(chunk)
+
+    async def arrived(*_: object) -> None:
+        heard.set()
+
+    shelf.extend = slowly  # type: ignore[method-assign]
+    bounds = Bounds(deadline_s=1.0)
+    known = await push_of(orders, 0, 2)
+    async with asyncio.timeout(LIMIT_S), serving(shelf, arrived=arrived, bounds=bounds) as base:
+        async with asking(base) as ask:  # two slow steps: is the writer known, and the storing
+            refused(await ask("POST", PUSH, data=known), 503, "slow")
+        await heard.wait()
+    assert len(shelf.held[ORDERS].entries) == 2
 
 
 @pytest.mark.parametrize("coding", ["gzip", "zstd", "deflate"])
