@@ -103,6 +103,7 @@ class App:
         return 0
 
     async def _live(self) -> End:
+        await self._exchange.ask_first()
         over = await asyncio.to_thread(continuity.broken, self.data)
         if over:
             await asyncio.to_thread(continuity.begin_epoch, self.data)

@@ -13,6 +13,7 @@ DATA/former-keys   writer keys from before this gateway was replaced (public)
 import base64
 import hashlib
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -24,14 +25,16 @@ from gateway.clock import replace_durably
 from gateway.errors import GatewayError
 from gateway.identity import database_of
 from sync import database, lookup
-from sync.entry import Lane, Writer
-from sync.origin import epoch_order
+from sync.entry import Lane
+from sync.merkle import root_at
+from sync.origin import Origin, epoch_order
 from sync.reader import LogFile
 
 MARK: Final = "restored"
 WITNESS: Final = "witness.json"
 FORMER: Final = "former-keys"
-WHYS: Final = ("restored", "rolled_back", "forked", "replaced")
+WHYS: Final = ("restored", "rolled_back", "overtaken", "forked", "replaced")
+"""A backup, or a peer that knows more of this epoch, of a later one, another one; a new gateway."""
 
 
 class Witness(msgspec.Struct, frozen=True):
@@ -42,10 +45,15 @@ class Witness(msgspec.Struct, frozen=True):
     sizes: dict[str, int] = {}  # msgspec copies it
 
 
-def mark(data: Path, why: str) -> None:
-    """Have the next start begin a new epoch behind a fence. Durable when this returns."""
+def mark(data: Path, why: str, after: int = 0) -> None:
+    """Have the next start begin a new epoch behind a fence. Durable when this returns.
+
+    The first reason stays. `after` is the highest counter of an epoch that somebody saw of us.
+    """
     assert why in WHYS
-    replace_durably(data / MARK, why.encode() + b"\n", _unwritable)
+    if (data / MARK).exists():
+        return
+    replace_durably(data / MARK, f"{why} {after}\n".encode(), _unwritable)
 
 
 def clear_mark(data: Path) -> None:
@@ -55,9 +63,9 @@ def clear_mark(data: Path) -> None:
 
 def broken(data: Path) -> str:
     """Return why continuity is not proved, or nothing. Reads the database, writes nothing."""
-    marked = _read(data / MARK).decode("ascii", "replace").strip()
+    marked = _read(data / MARK).decode("ascii", "replace").split()
     if marked:
-        return marked if marked in WHYS else "restored"
+        return marked[0] if marked[0] in WHYS else "restored"
     witness = read_witness(data)
     if witness is None or not database_of(data).exists():
         return ""
@@ -84,14 +92,18 @@ def write_witness(data: Path, witness: Witness) -> None:
 
 
 def parents(data: Path) -> dict[str, tuple[int, str]]:
-    """Return every own log here that is not empty, as `epoch.opened` names parents.
+    """Return what an epoch that begins now follows, as `epoch.opened` names parents.
 
-    {origin: (size, base64 root)}.
+    {origin: (size, base64 root)}: the own logs that are not empty, from the last epoch on that
+    wrote of custody. Earlier ones are named by that epoch's own first entry.
     """
     found = {}
     with LogFile.open(database_of(data)) as log:
-        for head in log.heads():
-            if head.own and head.size and head.log.writer is Writer.SITE:
+        own = [head for head in log.heads() if head.own and head.size]
+        wrote = [epoch_order(one.log.epoch) for one in own if one.log.lane is Lane.CUSTODY]
+        last = max(wrote, default=(0, ""))
+        for head in own:
+            if epoch_order(head.log.epoch) >= last:
                 root = Checkpoint.parse(head.note.partition("\n\n")[0] + "\n").root
                 found[head.origin] = (head.size, base64.b64encode(root).decode())
     return found
@@ -101,6 +113,33 @@ def next_epoch(known: list[str]) -> str:
     """Return a new epoch after all known ones: counter up, eight random hex digits."""
     counter = max((epoch_order(epoch)[0] for epoch in known), default=0) + 1
     return f"e{counter}-{secrets.token_hex(4)}"
+
+
+def compare(data: Path, told: Mapping[str, tuple[int, bytes]]) -> tuple[str, int] | None:
+    """Return why this epoch is over by what a peer holds of us, and the latest counter it saw.
+
+    `told` is {origin: (size, root)}. None where it holds what we hold, or less of it. Blocks.
+    """
+    names = identity.load_names(data)
+    ours = f"{names.operator}/{names.writer}/"
+    if not database_of(data).exists():
+        return None
+    with LogFile.open(database_of(data)) as log:
+        heads = {head.origin: head for head in log.heads()}
+        for origin in sorted(told):
+            size, root = told[origin]
+            if not size or not origin.startswith(ours):
+                continue
+            epoch, head = Origin.parse(origin).epoch, heads.get(origin)
+            if epoch_order(epoch) > epoch_order(names.epoch):
+                return "overtaken", epoch_order(epoch)[0]
+            if epoch != names.epoch:
+                continue
+            if head is None or size > head.size:
+                return "rolled_back", 0
+            if root_at(size, log.nodes(head)) != root:
+                return "forked", 0
+    return None
 
 
 def begin_epoch(data: Path) -> str:
@@ -114,7 +153,9 @@ def begin_epoch(data: Path) -> str:
     used = any(size for ref, size in own.items() if ref.epoch == names.epoch)
     if not used:
         return names.epoch
-    epoch = next_epoch([ref.epoch for ref in own] + [names.epoch])
+    seen = _read(data / MARK).decode("ascii", "replace").split()[1:]
+    after = [f"e{counter}-00000000" for counter in seen if counter.isdigit()]
+    epoch = next_epoch([ref.epoch for ref in own] + [names.epoch, *after])
     identity.replace(data, epoch=epoch)
     return epoch
 

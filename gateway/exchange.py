@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+import aiohttp
 import msgspec
 from aiohttp import web
 
@@ -29,11 +30,12 @@ from gateway.uplink import Kept, Outlets, Uplink
 from sync import entry, pruning
 from sync.book import Book
 from sync.entry import Lane, Ref
-from sync.errors import StoreFailed
+from sync.errors import StoreFailed, SyncError
 from sync.facts import TimeAnchored, from_entry
 from sync.moment import Anchor, Anchors, Utc
 from sync.origin import Ring
 from sync.pull import make_routes
+from sync.pullwire import Limits, Peer
 from sync.reader import LogFile
 from sync.rows import Record
 from sync.shelf import Shelf
@@ -41,6 +43,7 @@ from sync.store import Store
 
 PRUNE_S: Final = 86_400.0
 FIRST_PRUNE_S: Final = 600.0
+ASK_S: Final = 3.0
 DAY_MS: Final = 86_400_000
 Work = Callable[[Life], Coroutine[None, None, None]]
 _log = logs.get("exchange")
@@ -77,6 +80,28 @@ class Exchange:
             works.append(lambda life: self._link(life, store))
         return works
 
+    async def ask_first(self) -> None:
+        """Ask the hub what it knows of us before anything is written; a few seconds, no more.
+
+        A restored disk that writes before it has heard makes two histories of one epoch. Without an
+        answer the site goes on alone, as it must.
+        """
+        if not self.config.hub.url or continuity.broken(self.data):
+            return
+        base = f"{self.config.hub.url.rstrip('/')}/sites/{self.site.rpartition('/')[2]}/sync/v1"
+        limits = Limits(connect_s=ASK_S, request_s=ASK_S, attempts=1)
+        try:
+            async with aiohttp.ClientSession() as session:
+                told = await Peer(session, base, limits).logs()
+        except (SyncError, aiohttp.ClientError, OSError, TimeoutError):
+            return
+        known = {log.origin: (log.size, base64.b64decode(log.root)) for log in told}
+        found = await asyncio.to_thread(continuity.compare, self.data, known)
+        if found is not None:
+            why, after = found
+            _log.error("epoch.over", why=why)
+            continuity.mark(self.data, why, after)
+
     def over(self) -> None:
         """A life is over: nobody is answered from its store any more."""
         self._store = None
@@ -104,8 +129,8 @@ class Exchange:
     # --- the link -------------------------------------------------------------------------------
 
     async def _link(self, life: Life, store: Store) -> None:
-        async def epoch_over(why: str) -> None:
-            await asyncio.to_thread(continuity.mark, self.data, why)
+        async def epoch_over(why: str, after: int) -> None:
+            await asyncio.to_thread(continuity.mark, self.data, why, after)
             _log.error("epoch.over", why=why)
             life.finish(End.EPOCH)
 
@@ -118,6 +143,7 @@ class Exchange:
             trouble=lambda alarm, about, standing: life.trouble(alarm, about, standing=standing),
             epoch_over=epoch_over,
             history_back=lambda: life.finish(End.HISTORY),
+            cloned=lambda: began(life) == "overtaken",
             snapshot=snapshot,
         )
         url = self.config.hub.url
@@ -202,6 +228,12 @@ class Exchange:
         if done:
             _log.info("log.pruned", **{name.rpartition("/")[2]: to for name, to in done.items()})
         return done
+
+
+def began(life: Life) -> str:
+    """Return why the present epoch began; nothing for the first one."""
+    known = life.engine.book.epochs.get(life.engine.state.settings.epoch)
+    return "" if known is None else known.why
 
 
 def cited(book: Book) -> set[Ref]:

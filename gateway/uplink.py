@@ -18,14 +18,14 @@ import aiohttp
 
 from gateway import logs
 from gateway.clock import Clock
-from gateway.core.inputs import EntriesArrived, HistorySettled, Input, LinkDown, LinkUp
+from gateway.core.inputs import EntriesArrived, FenceRaised, HistorySettled, Input, LinkDown, LinkUp
 from sync import fold, link
 from sync.clerk import Hooks
 from sync.entry import Lane, Writer
 from sync.errors import TheirsInvalid
 from sync.exchange import Found, Memory
 from sync.link import Summary, carry
-from sync.origin import Origin
+from sync.origin import Origin, epoch_order
 from sync.redial import Redial
 from sync.shelf import Item
 from sync.store import Store
@@ -55,14 +55,16 @@ class Stand:
 class Outlets:
     """Whom the uplink tells. `post` queues an input; `trouble(alarm, about, standing)` an alarm.
 
-    `epoch_over(why)`: this epoch is over; `history_back()`: all that the hub had of older epochs
-    has come, and the book is to be folded again.
+    `epoch_over(why, after)`: this epoch is over, and the next one comes after that counter.
+    `history_back()`: all that the hub had of older epochs has come, and the book is to be folded
+    again. `cloned()`: whether this epoch began because a later one was seen.
     """
 
     post: Callable[[Input], None]
     trouble: Callable[[str, str, bool], None]
-    epoch_over: Callable[[str], Awaitable[None]]
+    epoch_over: Callable[[str, int], Awaitable[None]]
     history_back: Callable[[], None]
+    cloned: Callable[[], bool]
     snapshot: Callable[[], Awaitable[tuple[bytes, bytes] | None]]
 
 
@@ -76,7 +78,7 @@ class Uplink:
         self._site = site
         self._store, self._clock, self._outlets, self._kept = store, clock, outlets, before
         self._owed: dict[str, int] = {}
-        self._came_back = False
+        self._came_back = self._forked = False
 
     @property
     def stand(self) -> Stand:
@@ -185,13 +187,36 @@ class Uplink:
 
     async def _greeted(self, told: Mapping[str, int]) -> None:
         """Learn what the hub holds of our older epochs that is not here."""
-        self._owed = {}
+        self._owed, present = {}, self._store.checkpoint(Lane.CUSTODY).partition("\n")[0]
+        epoch = Origin.parse(present).epoch
         for origin, size in told.items():
+            if size and self._is_later(origin, epoch):
+                await self._overtaken(origin)
+                return
             log = await self._store.log(origin)
             ours = self._accepts(origin) and Origin.parse(origin).voice is Writer.SITE
             if ours and (log is None or (not log.own and log.size < size)):
                 self._owed[origin] = size
         self._settle()
+
+    def _is_later(self, origin: str, epoch: str) -> bool:
+        """Return whether this is a log of ours, of an epoch after the present one."""
+        if not self._accepts(origin) or Origin.parse(origin).voice is not Writer.SITE:
+            return False
+        return epoch_order(Origin.parse(origin).epoch) > epoch_order(epoch)
+
+    async def _overtaken(self, origin: str) -> None:
+        """Somebody wrote as us after this epoch: we are an old copy, or there are two of us.
+
+        An old copy begins one epoch more. One that did so before and is overtaken again is a clone:
+        then no door opens for a code until somebody has found out which of the two has the doors.
+        """
+        counter = epoch_order(Origin.parse(origin).epoch)[0]
+        if self._outlets.cloned():
+            self._outlets.trouble("site.cloned", origin, True)
+            self._outlets.post(FenceRaised(now=self._clock.now(), why="cloned"))
+        else:
+            await self._outlets.epoch_over("overtaken", counter)
 
     async def _arrived(self, origin: str, first: int, items: Sequence[Item]) -> None:
         named = Origin.parse(origin)
@@ -206,21 +231,22 @@ class Uplink:
         _log.info("entries.arrived", log=str(named.log), first=first, count=len(items))
 
     async def _found(self, found: Found) -> None:
-        _log.warning("link.found", what=found.what, origin=found.origin, **dict(found.evidence))
+        evidence = {f"peer_{key}": value for key, value in found.evidence.items()}
+        _log.warning("link.found", what=found.what, origin=found.origin, **evidence)
         log = await self._store.log(found.origin)
         over = _OVER.get(found.what)
         if over is not None and log is not None and log.own:
-            await self._outlets.epoch_over(over)
+            await self._outlets.epoch_over(over, 0)
         elif found.what == "fork":
-            self._owed.pop(found.origin, None)
+            # What the other history says cannot come back here: no fence is lifted by itself.
+            self._forked = True
             self._outlets.trouble("log.forked", found.origin, True)
-            self._settle()
         elif found.what in {"stuck", "refused"}:
             self._outlets.trouble("link.stuck", found.origin, True)
 
     def _settle(self) -> None:
         """Say so when the hub holds nothing of us that is not here."""
-        if self._owed:
+        if self._owed or self._forked:
             return
         if self._came_back:
             self._came_back = False

@@ -234,7 +234,10 @@ class StoreShelf:
 
     def _log(self, head: Head) -> Log:
         cosigned = self._cosigned.get(head.id, 0)
-        return Log(head.origin, head.vkey, head.own, head.oldest, head.size, head.note, cosigned)
+        # An epoch that is over is written no more: what is lost of it may come back.
+        writes = self._identity is None or head.log.epoch == self._identity.epoch
+        own = head.own and writes
+        return Log(head.origin, head.vkey, own, head.oldest, head.size, head.note, cosigned)
 
 
 def unknown(origin: str) -> TheirsInvalid:
