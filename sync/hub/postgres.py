@@ -88,19 +88,19 @@ class PostgresDatabase:
     @classmethod
     async def open(cls, url: str) -> Self:
         """Connect, and bring the schema up to date; raises `StoreFailed` newer, busy or io."""
+        pool = asyncpg.create_pool(
+            url,
+            min_size=0,
+            max_size=POOL_MAX,
+            command_timeout=STATEMENT_S,
+            reset=_left_as_it_is,
+        )
         try:
-            pool = await asyncpg.create_pool(
-                url,
-                min_size=0,
-                max_size=POOL_MAX,
-                command_timeout=STATEMENT_S,
-                reset=_left_as_it_is,
-            )
-        except (asyncpg.PostgresError, OSError, ValueError) as error:
-            raise _failure(error) from error
-        self = cls(pool)
-        try:
+            self = cls(await pool)
             await self._asked(_migrated)
+        except ValueError as error:  # the URL, which nobody reads before it connects
+            await pool.close()
+            raise _failure(error) from None
         except BaseException:
             await pool.close()
             raise
@@ -234,7 +234,10 @@ _REASONS: Final[tuple[tuple[type[BaseException], Reason, str], ...]] = (
 
 def _failure(error: BaseException) -> StoreFailed:
     """Return the failure that an error of PostgreSQL or of the way to it stands for."""
-    cause = f"{type(error).__name__}: {error}"[:200]
+    # What a bad URL is answered with repeats parts of it, the password among them.
+    cause = type(error).__name__
+    if not isinstance(error, ValueError):
+        cause = f"{cause}: {error}"[:200]
     for kind, reason, remedy in _REASONS:
         if isinstance(error, kind):
             return StoreFailed(reason, remedy, cause=cause)

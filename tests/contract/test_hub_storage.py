@@ -675,6 +675,21 @@ async def test_a_database_that_is_not_there_is_said_without_the_password(
     assert "hunter2" not in str(failed)
 
 
+@pytest.mark.parametrize(
+    "bad",
+    ["postgresql://hub:hunter2/x@host/hub", "postgresql://hub:x@host:hunter2/hub"],
+)
+async def test_a_url_that_cannot_be_read_is_not_repeated(bad: str) -> None:
+    failed = await refused(opened(bad), StoreFailed, "store.io")
+    assert "hunter2" not in str(failed)
+
+
+async def test_a_role_that_may_not_is_said_as_it_is() -> None:
+    url = await postgres.fresh()
+    failed = await refused(opened(url.replace("locker@", "stranger@")), StoreFailed, "store.io")
+    assert "stranger" in str(failed)
+
+
 async def test_a_full_disk_undoes_the_group_and_the_file_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
