@@ -5,7 +5,7 @@
 """
 
 from base64 import b64encode
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.core.engine import Engine
@@ -15,6 +15,7 @@ from gateway.core.inputs import (
     CodeEntered,
     CourierAdded,
     DoorSeen,
+    EntriesArrived,
     EpochBegun,
     Input,
     MapImported,
@@ -26,19 +27,22 @@ from gateway.core.inputs import (
     Recovered,
     StaffCodeEntered,
     TimePassed,
+    Trust,
 )
 from gateway.core.outputs import Answer, Output, Persist, Pulse, Show
 from gateway.core.policy import Settings
 from gateway.core.recovery import recover
 from gateway.core.screen import Screen
-from sync import fold
-from sync.codes import CodeKey, staff_secret, staff_tag
+from sync import canonical, fold
+from sync import facts as vocabulary
+from sync.codes import CodeKey, parcel_tag, staff_secret, staff_tag
 from sync.records import Compartment
 from sync.sitemap import BoardItem, DoorItem, SiteMap
 
 KEY = CodeKey("lockers.example/site/0042", 1, bytes(range(32)))
 SECRET = staff_secret(bytes(range(16)), KEY.site)
 TRACKING = "JD014600006281230704"
+HUB = "e1-0000000b"
 SETTINGS = Settings(
     operator="lockers.example", writer="site/0042", epoch="e1-00000001", code_key=KEY
 )
@@ -83,6 +87,9 @@ class Stage:
     facts: list[Any] = field(default_factory=list)
     outputs: list[Output] = field(default_factory=list)
     unwritten: list[Persist] = field(default_factory=list)
+    trust: Trust = Trust.FLOOR
+    error_ms: int = 0
+    told: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.engine, _ = recover([], self.settings, self.now)
@@ -102,7 +109,7 @@ class Stage:
 
     @property
     def now(self) -> Now:
-        return Now(self.wall + self.mono, self.mono, self.boot)
+        return Now(self.wall + self.mono, self.mono, self.boot, self.trust, self.error_ms)
 
     def send(self, happened: Input) -> list[Output]:
         """Hand in one input and, unless the disk is slow, what the disk says of it."""
@@ -164,6 +171,52 @@ class Stage:
             self.door(number, is_open=number in is_open)
             if item.occupancy:
                 self.occupancy(number, occupied=number in occupied)
+
+    # --- the hub and other epochs -------------------------------------------------------------
+
+    def hub(
+        self,
+        *said: vocabulary.AnyFact,
+        send: bool = True,
+        seen: dict[str, int] | None = None,
+        critical: bool = False,
+    ) -> list[str]:
+        """The hub writes these in its lanes, and they arrive together; return their references."""
+        keys: dict[str, Any] = ({"seen": seen} if seen else {}) | ({"!new": 1} if critical else {})
+        came, refs = [], []
+        for fact in said:
+            log = f"{HUB}:h{vocabulary.lane_of(fact).letter}"
+            index = self.told.get(log, 0)
+            self.told[log] = index + 1
+            entry = canonical.encode(vocabulary.to_object(fact) | {"at": [1, 1]} | keys)
+            came.append(fold.read(log, index, entry))
+            refs.append(f"{log}{index}")
+        self.log += came  # durable first
+        if send:
+            self.send(EntriesArrived(now=self.now, entries=tuple(came)))
+        return refs
+
+    def promise(self, size: str = "S", tracking: str = TRACKING, **more: Any) -> str:
+        """The hub promises a compartment to a parcel."""
+        tag = b64encode(parcel_tag(KEY.key, KEY.site, f"acme/{tracking}/1")).decode()
+        made = vocabulary.ReservationMade(size=size, tag=tag, key_version=1, **more)  # type: ignore[arg-type]  # a size
+        return self.hub(made)[0]
+
+    def next_epoch(self, *, fence: str = "", keep: int | None = None) -> None:
+        """Start again in a later epoch; `keep` entries of the log are left (a restored backup)."""
+        self.log = self.log[:keep]
+        at, *_ = self.settings.epoch[1:].partition("-")
+        before, book = self.settings.epoch, fold.fold(self.log)
+        self.settings = replace(self.settings, epoch=f"e{int(at) + 1}-00000001")
+        self.restart()
+        origin = f"{self.settings.operator}/{self.settings.writer}/{before}/custody"
+        parents = {origin: (book.sizes[f"{before}:sc"], "")}
+        self.send(
+            EpochBegun(
+                now=self.now, token="epoch", by="test", site="site/0042", parents=parents,
+                why=fence, fence=fence,
+            )
+        )  # fmt: skip
 
     # --- boards -------------------------------------------------------------------------------
 
