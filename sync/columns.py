@@ -209,7 +209,14 @@ class _Writer:
 
 
 def pack(entries: Sequence[bytes]) -> tuple[bytes, bytes]:
-    """Return (columns, raw) of canonical entries; raw is what does not get any shorter."""
+    """Return (columns, raw) of canonical entries; raw is what does not get any shorter.
+
+    Columns: how many logs, new words, new shapes and far numbers; the first index (guessed); each
+    log's epoch counter and letters; words and shapes, 0A after each; the far numbers (distances of
+    references, lengths of base64, as they come); the columns of doors and shapes; the column of
+    jumps in time, and each shape's own. Raw: the bits of the numbers, filled up to a byte; the
+    eight hex digits of each log as bytes; base64, decoded.
+    """
     writer = _Writer(entries, PRIMED)
     turns = writer.turns()
     jumps = writer.rows_told()
@@ -280,9 +287,7 @@ class _Reader:
         self.blobs: list[str] = []
 
     def _raw(self, length: int) -> bytes:
-        self.taken += length
-        if self.taken > len(self.raw):
-            raise ValueError("base64 beyond the raw bytes")
+        self.taken += length  # beyond the end is noticed at the end
         return self.raw[self.taken - length : self.taken]
 
     def _turns(self, doors: list[int], numbers: list[int]) -> list[tuple[int | None, int]]:
