@@ -9,7 +9,7 @@ Nothing that was sent is in a log line or in an error.
 import asyncio
 import ipaddress
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -23,7 +23,7 @@ from sync.hub.api_types import Answer, Made
 from sync.hub.openapi import KEY_HEADER, describe
 from sync.hub.rooms import Hub
 from sync.pull import make_routes
-from sync.shelf import Shelf
+from sync.shelf import Item, Shelf
 
 ROUTES: Final[tuple[Route, ...]] = (*api_read.ROUTES, *api_write.ROUTES)
 PULL: Final = "/sites/{site}/sync/v1"
@@ -67,6 +67,7 @@ _BY_HTTP: Final = {
 # SPEC: RFC 3986 3.2.2: an IPv6 address stands in brackets, and nothing else we answer to does.
 _host = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:]+))(?::[0-9]{1,5})?").fullmatch
 _sent = re.compile(r"Invalid enum value .*?(?= - at|$)", re.DOTALL)
+_HUB: Final = web.AppKey("hub", Hub)
 _log = logs.get("api")
 
 
@@ -78,6 +79,7 @@ def make_app(hub: Hub) -> web.Application:
     app = web.Application(
         middlewares=[_refusals, _guard], client_max_size=hub.config.api.body_bytes_max
     )
+    app[_HUB] = hub
     gate = asyncio.Semaphore(REQUESTS_MAX)
     app.add_routes([_served(hub, route, gate) for route in ROUTES])
     described = msgspec.json.encode(describe(ROUTES))
@@ -93,7 +95,12 @@ def make_app(hub: Hub) -> web.Application:
         except TheirsInvalid as error:
             raise TheirsInvalid("exchange.unknown_site", error.remedy, **error.evidence) from error
 
-    app.add_routes(make_routes(shelf_of, prefix=PULL))
+    async def arrived(
+        request: web.Request, _origin: str, _first: int, _items: Sequence[Item]
+    ) -> None:
+        await hub.arrived(request.match_info["site"])
+
+    app.add_routes(make_routes(shelf_of, prefix=PULL, arrived=arrived))
     return app
 
 
@@ -120,6 +127,8 @@ async def _refusals(request: web.Request, handler: _Handler) -> web.StreamRespon
         return await handler(request)
     except (SyncError, CertsError) as error:
         status = status_of(error)
+        if isinstance(error, StoreFailed):
+            request.app[_HUB].failed(error)
         if status >= 500:  # noqa: PLR2004  # HTTP's own border of what is ours
             _log.error("api.failed", code=error.code)
         return _refused(error.code, error.remedy, error.evidence, status)

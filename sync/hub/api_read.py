@@ -107,7 +107,7 @@ async def show_book(call: Call) -> t.BookShown:
     if "expected" in asked:
         parts["expected"] = [
             t.ExpectedShown(ref=one.ref, size=one.size, parcel=await projection.identity(one.ref))
-            for one in book.rights.expected.values()
+            for one in list(book.rights.expected.values())  # it may change while names are read
         ]
     if "grants" in asked:
         parts["grants"] = _grants(projection, call.query["state"])

@@ -13,7 +13,7 @@ from typing import Final
 
 from aiohttp import web
 
-from sync.errors import TheirsInvalid
+from sync.errors import StoreFailed, TheirsInvalid
 from sync.hub import api, logs, systemd
 from sync.hub.api_read import listening
 from sync.hub.config import Config, loopback
@@ -22,6 +22,8 @@ from sync.hub.rooms import Hub, opened
 
 SHUTDOWN_S: Final = 0.5
 """How long requests under way may take once the hub is to stop."""
+
+PULL_AGAIN_S: Final = 5.0
 
 _log = logs.get("app")
 
@@ -56,9 +58,20 @@ class App:
                 systemd.notify("READY=1")
                 if ready is not None:
                     ready(self)
-                await self.stopping.wait()
+                await self._stopped_or_broken(hub)
                 systemd.notify("STOPPING=1")
         _log.info("hub.stopped")
+
+    async def _stopped_or_broken(self, hub: Hub) -> None:
+        """Wait for `stop`. Raises what the storage died of: then a new process is to open it."""
+        stopping = asyncio.ensure_future(self.stopping.wait())
+        try:
+            await asyncio.wait((stopping, hub.broken), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+        if hub.broken.done() and not self.stopping.is_set():
+            _log.error("hub.broken", code=hub.broken.result().code)
+            raise hub.broken.result()
 
     async def _sign_what_is_left(self, hub: Hub) -> None:
         sites = await hub.storage.sites()
@@ -73,7 +86,7 @@ class App:
         puller = Puller(hub)
         served = api.make_app(hub)
         served.add_routes(puller.routes())
-        pulling = asyncio.create_task(puller.run(), name="puller")
+        pulling = asyncio.create_task(_pull(hub, puller), name="puller")
         runner = web.AppRunner(
             served, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_S
         )
@@ -96,6 +109,17 @@ class App:
             pulling.cancel()
             await asyncio.gather(pulling, return_exceptions=True)
             await runner.cleanup()
+
+
+async def _pull(hub: Hub, puller: Puller) -> None:
+    """Pull until cancelled; a storage that is out of reach for a while does not end it."""
+    while True:
+        try:
+            await puller.run()
+        except StoreFailed as error:
+            _log.warning("hub.pull_failed", code=error.code)
+            hub.failed(error)
+        await asyncio.sleep(PULL_AGAIN_S)
 
 
 def _kind(hub: Hub) -> str:

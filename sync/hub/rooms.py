@@ -5,12 +5,14 @@
 Whoever pulls a site uses `shelf`, `links`, `registry.heal` and `arrived`; it needs nothing else.
 """
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sync.errors import StoreFailed
 from sync.hub import logs
 from sync.hub.audit import Auditor
 from sync.hub.clock import Clock
@@ -41,6 +43,13 @@ class Hub:
     voice: Voice = field(repr=False)
     auditor: Auditor = field(repr=False)
     relay: Relay = field(repr=False)
+    broken: asyncio.Future[StoreFailed] = field(repr=False)
+    """Set once the storage is dead: the process ends, and a new one opens what is durable."""
+
+    def failed(self, error: StoreFailed) -> None:
+        """Hear of a refusal of the storage; after `io` and `torn` it will not come back."""
+        if error.reason in {"io", "torn"} and not self.broken.done():
+            self.broken.set_result(error)
 
     async def add_site(self, site_id: str, vkey: str, *, url: str = "", label: str = "") -> Site:
         """Add a site and begin the hub's lanes for it. Raises as `Registry.add`."""
@@ -92,7 +101,7 @@ async def opened(config: Config, clock: Clock | None = None) -> AsyncIterator[Hu
 
 
 def assembled(config: Config, keys: Keys, storage: Storage, clock: Clock) -> Hub:
-    """Return a hub over a storage that is open."""
+    """Return a hub over a storage that is open; called on the event loop that it lives on."""
     registry = Registry(storage, keys, clock, secrets.token_bytes)
     projections = Projections(storage, registry.shelf, clock.utc_ms, held_max=config.books.held_max)
     voice = Voice(
@@ -110,4 +119,5 @@ def assembled(config: Config, keys: Keys, storage: Storage, clock: Clock) -> Hub
         voice=voice,
         auditor=Auditor(storage),
         relay=Relay(storage, registry, keys),
+        broken=asyncio.get_running_loop().create_future(),
     )

@@ -184,3 +184,20 @@ async def test_an_empty_checkpoint_ends_with_no_entry(small: Stage) -> None:
     tree.append(leaf_hash(body["entry"].encode()))
     first = sign_checkpoint(Checkpoint(origin, 1, tree.root()), key)
     assert (await relayed(small, **(body | {"checkpoint": first})))["ref"] == "e1-0000aaaa:sc0"
+
+
+async def test_entries_that_are_pushed_confirm_the_news(small: Stage) -> None:
+    ref = small.site.deposits(IDENTITY, 1)
+    await relayed(small, **receipt(small.site, ref))
+    origin, log = small.site.origin(Lane.CUSTODY), small.site.written[Lane.CUSTODY]
+    held = await (await small.hub.shelf("0042")).log(origin)
+    assert held is not None
+    body = {
+        "from": held.size,
+        "entries": [one.decode() for one in log[held.size :]],
+        "checkpoint": small.site.note(Lane.CUSTODY),
+    }
+    path = f"/sites/0042/sync/v1/logs/{origin}/entries"
+    async with small.client.post(path, json=body) as answer:
+        assert answer.status < 300, await answer.text()
+    assert [one.key for one in await small.hub.storage.news("0042", "confirmed")] == [ref]

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import msgspec
 import pytest
 import structlog
@@ -26,7 +27,7 @@ import gateway.cli
 from certs.keys import KIND_COSIGNATURE, Verifier
 from gateway.commands.key import CodeKeyFile
 from sync.codes import CodeKey
-from sync.errors import StoreFailed, TheirsInvalid
+from sync.errors import Reason, StoreFailed, TheirsInvalid
 from sync.hub import cli, config, folder, issue, rooms, systemd
 from sync.hub.app import App
 from sync.hub.keys import Keys
@@ -403,6 +404,33 @@ async def test_what_a_crash_left_unsigned_is_signed_at_start(
     async with rooms.opened(chosen) as opened:
         assert await opened.storage.unsealed("0042") == ()
     assert left == [0]
+
+
+@pytest.mark.parametrize(("reason", "ends"), [("io", True), ("busy", False)])
+async def test_a_dead_storage_ends_the_process_and_a_busy_one_does_not(
+    data: Path, monkeypatch: pytest.MonkeyPatch, reason: Reason, *, ends: bool
+) -> None:
+    async def dies(*_args: Any) -> None:
+        raise StoreFailed(reason)
+
+    app = App(folder.read(data))
+    begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    running = asyncio.ensure_future(app.run(lambda _: begun.set_result(None)))
+    async with asyncio.timeout(LIMIT_S):
+        await asyncio.wait((begun, running), return_when=asyncio.FIRST_COMPLETED)
+        assert app.hub is not None
+        monkeypatch.setattr(app.hub.storage, "site", dies)
+        async with (
+            aiohttp.ClientSession() as web,
+            web.get(f"{app.url}/api/v1/sites/0042") as answer,
+        ):
+            assert (await answer.json())["code"] == f"store.{reason}"
+        if ends:
+            with pytest.raises(StoreFailed):
+                await running
+        else:
+            app.stop()
+            await running
 
 
 def test_systemd_hears_of_us(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
