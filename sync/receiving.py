@@ -53,6 +53,7 @@ class Open(msgspec.Struct):
     digest: bytes
     data: bytearray
     annexes: dict[int, Annex]
+    annex_bytes: int = 0
 
 
 class Incoming:
@@ -132,6 +133,7 @@ class Receiver:
         """Take nothing more of a log on this link."""
         for log in self._named(origin):
             log.stopped, log.open = True, None
+            log.storing.clear()
 
     def parts(self) -> tuple[Part, ...]:
         """Return the unfinished segments worth keeping, the largest first: bounded."""
@@ -181,14 +183,14 @@ class Receiver:
 
         Return how many entries that was news of, and how far the peer has sent the log.
         """
+        news, sent = 0, 0
         for log in self._named(origin):
             if log.storing:
                 log.storing.pop(0)
                 self._sizes[log.place] = size
-            news = max(size - log.held, 0)
+            news, sent = max(size - log.held, 0), log.expected
             log.held = max(log.held, size)
-            return news, log.expected
-        return 0, 0
+        return news, sent
 
     def have(self, now_ms: int) -> Have | None:
         """Return the acknowledgement that is due now, if one is."""
@@ -285,6 +287,9 @@ class Receiver:
             unfinished is not None
             and unfinished.first <= annexed.index < unfinished.first + unfinished.count
         ):
+            unfinished.annex_bytes += len(annexed.data)
+            if unfinished.annex_bytes > OPEN_BYTES_MAX:
+                raise _refused("open", "Send each annex once.", bytes=unfinished.annex_bytes)
             unfinished.annexes[annexed.index] = annex
             return []
         if annexed.index < log.held:

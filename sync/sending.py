@@ -105,6 +105,7 @@ class Sender:
         self._loading: dict[Lane, Load | LoadAnnexes] = {}
         self._balance = 0
         self._snapshot: tuple[bytes, bytes, int] | None = None
+        self._blocked_at: int | None = None
 
     # --- what is to be sent ---------------------------------------------------------------------
 
@@ -211,13 +212,16 @@ class Sender:
         outputs = self._reads()
         while (data := self._next(now_ms)) is not None:
             self.window.went(len(data), now_ms)
+            self._blocked_at = None
             outputs.append(Send(data))
             outputs += self._reads()
+        if self._blocked_at is None and self._choose() is not None:
+            self._blocked_at = now_ms
         return outputs
 
     def overdue(self, now_ms: int) -> str | None:
         """Return the code to close with, when the peer takes nothing or keeps nothing."""
-        if self.window.under_way and now_ms - self.window.moved_at >= SILENCE_MS:
+        if any(now_ms - at >= SILENCE_MS for at in self._waiting()):
             return "exchange.silent"
         late = any(now_ms - at >= DURABLE_MS for at in self._sealed())
         return "exchange.not_kept" if late else None
@@ -225,9 +229,14 @@ class Sender:
     def deadline(self) -> int | None:
         """Return when `overdue` may first say something."""
         times = [at + DURABLE_MS for at in self._sealed()]
-        if self.window.under_way:
-            times.append(self.window.moved_at + SILENCE_MS)
+        times += [at + SILENCE_MS for at in self._waiting()]
         return min(times, default=None)
+
+    def _waiting(self) -> list[int]:
+        """Return since when nothing is taken although bytes are under way, or no credit comes."""
+        if self.window.under_way:
+            return [self.window.moved_at]
+        return [] if self._blocked_at is None else [self._blocked_at]
 
     def _sealed(self) -> list[int]:
         """Return since when each log waits to hear that a segment is durable."""

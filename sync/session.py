@@ -42,6 +42,7 @@ from sync.exchange import (
     Wake,
 )
 from sync.message import (
+    ORIGINS_MAX,
     Annexed,
     Frame,
     Have,
@@ -104,7 +105,8 @@ class Session:
 
     def memory(self) -> Memory:
         """Return what the next session with this peer is to be given."""
-        return Memory(self._receiver.parts(), self._terms.fruitless)
+        latest = list(self._terms.fruitless.items())[-ORIGINS_MAX:]
+        return Memory(self._receiver.parts(), dict(latest))
 
     # --- inputs ---------------------------------------------------------------------------------
 
@@ -182,8 +184,9 @@ class Session:
         log = self._terms.logs.get(origin)
         size = 0 if log is None else log.size
         before, times = self._terms.fruitless.get(origin, (size, 0))
-        if not self._receiver.is_stopped(origin):
-            self._terms.fruitless[origin] = (size, times + 1 if before == size else 1)
+        if self._receiver.is_stopped(origin):  # segments behind the one that was refused
+            return []
+        self._terms.fruitless[origin] = (size, times + 1 if before == size else 1)
         return self._finish(self._terms.stop(code, origin, evidence), now_ms)
 
     def cosigned(self, origin: str, note: str, now_ms: int) -> list[Output]:
@@ -290,18 +293,20 @@ class Session:
     # --- the end of every input -----------------------------------------------------------------
 
     def _finish(self, outputs: list[Output], now_ms: int) -> list[Output]:
-        """Add what may be sent now, and when to wake."""
-        if self.closed is None:
-            have = None if self.peer is None else self._receiver.have(now_ms)
-            if have is not None:
-                outputs.append(Send(message.encode(have)))
-            due = [origin for origin, at in self._cosign_at.items() if at <= now_ms]
-            outputs += [Cosign(origin) for origin in due if self._cosign_at.pop(origin)]
-            outputs += self._sender.pump(now_ms)
-            wake = self._deadline()
-            if wake is not None and wake != self._wake:
-                self._wake = wake
-                outputs.append(Wake(wake))
+        """Add what may be sent now, and when to wake. Once closed, nothing more is said."""
+        if self.closed is not None:
+            return [one for one in outputs if isinstance(one, Close)]
+        have = None if self.peer is None else self._receiver.have(now_ms)
+        if have is not None:
+            outputs.append(Send(message.encode(have)))
+        for origin in [origin for origin, at in self._cosign_at.items() if at <= now_ms]:
+            del self._cosign_at[origin]
+            outputs.append(Cosign(origin))
+        outputs += self._sender.pump(now_ms)
+        wake = self._deadline()
+        if wake is not None and wake != self._wake:
+            self._wake = wake
+            outputs.append(Wake(wake))
         self._count(outputs)
         return outputs
 

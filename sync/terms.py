@@ -74,6 +74,7 @@ class Terms:
         self._sender, self._receiver = sender, receiver
         self._annexes_from: Mapping[str, int] = {}
         self._time_ms = 0
+        self._asked = False
         self._forks: set[str] = set()
         self._cleared: set[tuple[str, Head]] = set()
         self._comparing: dict[tuple[str, int], list[tuple[bytes, Wanted | None]]] = {}
@@ -188,7 +189,8 @@ class Terms:
     def wanted(self, want: Want) -> list[Output]:
         """Take in what the peer wants: those logs, and no others."""
         sender = self._sender
-        sender.window.credit = sender.window.credit or want.credit
+        if not self._asked:
+            self._asked, sender.window.credit = True, want.credit
         sender.annexes = want.annexes
         sender.frame_bytes = min(FRAME_BYTES, want.frame_bytes)
         sender.segment_bytes = min(self._is.segment_bytes, want.segment_bytes)

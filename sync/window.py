@@ -62,7 +62,6 @@ class Window:
         # A link that repeats messages makes the count too large, one that reorders them too small.
         received = min(max(received, self.received), self.sent)
         fresh = received - self.received
-        news = fresh > 0 or credit != self.credit
         full = self.under_way * 2 >= self.size
         self.received, self.credit = received, credit
         if fresh:
@@ -72,7 +71,7 @@ class Window:
             at = self._marks.popleft()[1]
         if at is not None:
             self._adapt(max(now_ms - at, 1), fresh, full, now_ms)
-        return news
+        return fresh > 0
 
     def _adapt(self, rtt_ms: int, fresh: int, full: bool, now_ms: int) -> None:  # noqa: FBT001  # one call
         self.rtt_ms = rtt_ms

@@ -12,16 +12,21 @@ from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
+import msgspec
+
 from certs.keys import KIND_COSIGNATURE, SigningKey
-from certs.note import cosign
+from certs.note import cosign, parse_note
 from sync import exchange as ex
+from sync import message, segment
 from sync.clerk import Clerk, Deed, Hooks
 from sync.entry import Writer
+from sync.frontier import EMPTY
+from sync.message import Frame, Hello, Message, Seal, Want, Wanted
 from sync.origin import Ring
 from sync.session import Session
 from sync.shelf import Item, Log
 from sync.terms import Options
-from tests.shelf_memory import MemoryShelf, Private
+from tests.shelf_memory import MemoryShelf, Private, entry
 
 SITE: Final = "lockers.example/site/0042"
 HUB: Final = "lockers.example/hub/0042"
@@ -230,4 +235,66 @@ def both(**options: Any) -> tuple[End, End]:
     return (
         End(Writer.SITE, shelf_of(SITE), dict(options)),
         End(Writer.HUB, shelf_of(HUB), dict(options)),
+    )
+
+
+def fill(site: End, custody: int, telemetry: int) -> None:
+    site.shelf.write(log_of(SITE, "custody"), *[entry(n, door=n) for n in range(custody)])
+    site.shelf.write(log_of(SITE, "telemetry"), *[entry(n, door=n) for n in range(telemetry)])
+
+
+def said(end: End) -> list[Message]:
+    """Return what an end has to say, decoded."""
+    return [one for data in end.outbox if (one := message.decode(data).message) is not None]
+
+
+def kinds(end: End) -> list[str]:
+    return [type(one).__name__ for one in said(end)]
+
+
+def found(end: End) -> list[tuple[str, str]]:
+    return [(one.what, one.origin.rpartition("/")[2]) for one in end.found]
+
+
+def tell(end: End, *messages: Message) -> None:
+    for one in messages:
+        end.receive(message.encode(one))
+
+
+def hub_hello(*logs: tuple[str, int, bytes], **more: Any) -> Hello:
+    """Return a hello of a hub that is played by the test."""
+    rows, before = [], ""
+    for origin, size, tag in logs:
+        rows.append(message.row(before, origin, size, tag))
+        before = origin
+    hello = Hello(major=1, instance=b"the hub!", nonce=bytes(8), codecs=[0, 1], table=rows)
+    return msgspec.structs.replace(hello, **more)
+
+
+def want_of(hello: Hello, *origins: str, **more: Any) -> Want:
+    """Return a want of everything in these logs, by the site's own table."""
+    names = message.table(hello.table)
+    logs = [Wanted(names.index(origin), 0, EMPTY.tag, 0) for origin in origins]
+    return msgspec.structs.replace(Want(logs=logs, credit=256 * 1024), **more)
+
+
+def played(site: End, *logs: tuple[str, int, bytes], **more: Any) -> Hello:
+    """Begin a site's session against a hub that is played; return the site's hello."""
+    site.begin()
+    hello = said(site)[0]
+    assert isinstance(hello, Hello)
+    site.outbox.clear()
+    tell(site, hub_hello(*logs, **more))
+    return hello
+
+
+def segment_of(end: End, origin: str, first: int = 0, codec: int = 0) -> tuple[Frame, Seal]:
+    """Return a whole segment, and the seal, of a log as its writer would send it."""
+    held = end.shelf.held[origin]
+    data = segment.encode(codec, held.entries[first:])
+    frame = Frame(origin=0, data=data, first=first, count=len(held.entries) - first, codec=codec)
+    note = held.sign(len(held.entries))
+    signature = parse_note(note)[1][0]
+    return frame, Seal(
+        origin=0, size=len(held.entries), key_id=signature.key_id, signature=signature.value
     )

@@ -9,7 +9,7 @@ import pytest
 
 from certs.keys import SigningKey
 from sync import exchange as ex
-from sync import message, segment
+from sync import message
 from sync.entry import Writer
 from sync.errors import StoreFailed, TheirsInvalid
 from sync.exchange import Memory
@@ -20,7 +20,6 @@ from sync.message import (
     Have,
     Hello,
     Message,
-    Piece,
     Receipt,
     Seal,
     Trouble,
@@ -38,80 +37,26 @@ from tests.pair import (
     End,
     Way,
     both,
+    fill,
+    found,
+    hub_hello,
+    kinds,
     log_of,
     meet,
     now,
+    played,
     run,
+    said,
+    segment_of,
     shelf_of,
+    tell,
+    want_of,
 )
 from tests.shelf_memory import entry, private
 
 CUSTODY, URGENT, TELEMETRY = (log_of(SITE, lane) for lane in ("custody", "urgent", "telemetry"))
 HUB_CUSTODY = log_of(HUB, "custody")
 HUB_URGENT = log_of(HUB, "urgent")
-
-
-def said(end: End) -> list[Message]:
-    """Return what an end has to say, decoded."""
-    return [one for data in end.outbox if (one := message.decode(data).message) is not None]
-
-
-def kinds(end: End) -> list[str]:
-    return [type(one).__name__ for one in said(end)]
-
-
-def found(end: End) -> list[tuple[str, str]]:
-    return [(one.what, one.origin.rpartition("/")[2]) for one in end.found]
-
-
-def tell(end: End, *messages: Message) -> None:
-    for one in messages:
-        end.receive(message.encode(one))
-
-
-def hub_hello(*logs: tuple[str, int, bytes], **more: Any) -> Hello:
-    """Return a hello of a hub that is played by the test."""
-    rows, before = [], ""
-    for origin, size, tag in logs:
-        rows.append(message.row(before, origin, size, tag))
-        before = origin
-    hello = Hello(major=1, instance=b"the hub!", nonce=bytes(8), codecs=[0, 1], table=rows)
-    return msgspec.structs.replace(hello, **more)
-
-
-def want_of(hello: Hello, *origins: str, **more: Any) -> Want:
-    """Return a want of everything in these logs, by the site's own table."""
-    names = message.table(hello.table)
-    logs = [Wanted(names.index(origin), 0, EMPTY.tag, 0) for origin in origins]
-    return msgspec.structs.replace(Want(logs=logs, credit=256 * 1024), **more)
-
-
-def played(site: End, *logs: tuple[str, int, bytes], **more: Any) -> Hello:
-    """Begin a site's session against a hub that is played; return the site's hello."""
-    site.begin()
-    hello = said(site)[0]
-    assert isinstance(hello, Hello)
-    site.outbox.clear()
-    tell(site, hub_hello(*logs, **more))
-    return hello
-
-
-def segment_of(end: End, origin: str, first: int = 0, codec: int = 0) -> tuple[Frame, Seal]:
-    """Return a whole segment, and the seal, of a log as its writer would send it."""
-    held = end.shelf.held[origin]
-    data = segment.encode(codec, held.entries[first:])
-    frame = Frame(origin=0, data=data, first=first, count=len(held.entries) - first, codec=codec)
-    note = held.sign(len(held.entries))
-    signature = next(iter(message_signatures(note)))
-    return frame, Seal(
-        origin=0, size=len(held.entries), key_id=signature.key_id, signature=signature.value
-    )
-
-
-def message_signatures(note: str) -> Any:
-    from certs.note import parse_note  # noqa: PLC0415  # one use
-
-    return parse_note(note)[1]
 
 
 # --- what is told and wanted --------------------------------------------------------------------
@@ -472,11 +417,6 @@ def test_what_was_pruned_is_refused_with_the_oldest_index() -> None:
 # --- order and amount ---------------------------------------------------------------------------
 
 
-def fill(site: End, custody: int, telemetry: int) -> None:
-    site.shelf.write(CUSTODY, *[entry(n, door=n) for n in range(custody)])
-    site.shelf.write(TELEMETRY, *[entry(n, door=n) for n in range(telemetry)])
-
-
 def test_urgent_goes_between_the_frames_of_a_running_segment() -> None:
     site, _ = both(codecs=(0,), segment_bytes=64 * 1024)
     fill(site, 0, 400)
@@ -531,145 +471,6 @@ def test_no_more_than_the_credit_is_ever_under_way() -> None:
     assert sum(map(len, site.outbox)) > 4096
 
 
-def test_a_peer_that_exceeds_its_credit_or_floods_is_closed() -> None:
-    site, _ = both()
-    played(site, (HUB_CUSTODY, 9_000, b"12345678"))
-    header = Frame(
-        origin=0, data=bytes(30_000), first=0, count=9, total=1_000_000, digest=b"12345678"
-    )
-    tell(site, header)
-    for number in range(1, 12):
-        outputs = site.session.receive(
-            message.encode(Frame(origin=0, offset=30_000 * number, data=bytes(30_000))), 0
-        )
-        del outputs
-    assert site.closes == []  # every answer said how much had come
-    played(site, (HUB_CUSTODY, 9_000, b"12345678"))
-    site.session._receiver.have = lambda _: None  # type: ignore[method-assign,assignment]
-    for number in range(12):
-        tell(site, msgspec.structs.replace(header, offset=0) if not number else header)
-    assert site.closes[0].code == "exchange.credit"
-    for noise in (b"\xa1\x00\x18\x63", message.encode(Trouble(code="x", origin="y"))):
-        played(site)
-        for _ in range(ex.IDLE_TOKENS + 1):
-            site.receive(noise)
-        assert site.closes[-1].code == "exchange.flood"
-
-
-def test_tokens_come_back_with_time() -> None:
-    site, _ = both()
-    played(site)
-    for _ in range(20):
-        for _ in range(ex.IDLE_TOKENS // 2):
-            site.receive(b"\xa1\x00\x18\x63")
-        site.tick(site.now_ms + 60_000)
-    assert site.closes == []
-    assert site.session.counters.ignored == 10 * ex.IDLE_TOKENS
-
-
-def test_a_peer_that_never_takes_or_never_keeps_is_closed_by_the_clock() -> None:
-    site, _ = both()
-    site.begin()
-    assert site.wake_at == ex.HELLO_MS
-    site.tick(ex.HELLO_MS)
-    assert site.closes[-1].code == "exchange.no_hello"
-    site, _ = both(codecs=(0,))
-    fill(site, 3, 0)
-    hello = played(site)
-    tell(site, want_of(hello, CUSTODY))
-    assert site.wake_at == ex.SILENCE_MS
-    sent = sum(len(data) for data in site.outbox if data[2] in {2, 3})
-    site.tick(ex.SILENCE_MS - 1)
-    assert site.closes == []
-    tell(site, Have(received=sent, credit=8192))
-    site.tick(ex.DURABLE_MS - 1)
-    assert site.closes == []
-    site.tick(ex.DURABLE_MS)
-    assert site.closes[-1].code == "exchange.not_kept"
-    site, _ = both(codecs=(0,))
-    fill(site, 3, 0)
-    tell(site, want_of(played(site), CUSTODY))
-    site.tick(ex.SILENCE_MS)
-    assert site.closes[-1].code == "exchange.silent"
-
-
-# --- what closes a link -------------------------------------------------------------------------
-
-
-def _bad(data: bytes = b"x", **more: Any) -> Frame:
-    return msgspec.structs.replace(Frame(origin=0, data=data, first=0, count=1), **more)
-
-
-HELD = (HUB_CUSTODY, 5, b"12345678")
-VIOLATIONS: list[tuple[str, list[Message]]] = [
-    ("exchange.place", [_bad(origin=9)]),
-    ("exchange.unwanted", [_bad(origin=1)]),
-    ("exchange.gap", [_bad(first=1)]),
-    ("exchange.codec", [_bad(codec=7)]),
-    ("exchange.total", [_bad(total=3 << 20, digest=b"12345678")]),
-    ("exchange.total", [_bad(total=5, digest=b"short")]),
-    ("exchange.total", [_bad(data=b"xyz", total=2, digest=b"12345678")]),
-    ("exchange.total", [_bad(total=2, digest=b"12345678"), _bad(count=0, offset=1, data=b"yz")]),
-    ("exchange.offset", [_bad(count=0)]),
-    ("exchange.offset", [_bad(total=9, digest=b"12345678"), _bad(count=0, offset=5)]),
-    ("exchange.offset", [_bad(total=9, digest=b"12345678"), _bad(count=0, data=b"y")]),
-    ("exchange.seal", [Seal(origin=0, size=5, key_id=b"1234", signature=bytes(64))]),
-    ("exchange.seal", [_bad(), Seal(origin=0, size=2, key_id=b"1234", signature=bytes(64))]),
-    (
-        "exchange.digest",
-        [
-            _bad(total=2, digest=b"12345678"),
-            _bad(count=0, offset=1),
-            Seal(origin=0, size=1, key_id=b"1234", signature=bytes(64)),
-        ],
-    ),
-    ("exchange.segment", [_bad(), Seal(origin=0, size=1, key_id=b"1234", signature=bytes(64))]),
-    ("exchange.annex", [Annexed(origin=0, index=3, salt=bytes(16), data=b"x")]),
-    ("exchange.have", [Have(received=0, credit=0, sizes=[(0, 1)])]),
-    ("exchange.have", [Have(received=0, credit=0, sizes=[(63, 1)])]),
-    ("exchange.snapshot", [Piece(sha256=bytes(32), total=1, data=b"x")]),
-    ("exchange.table", [hub_hello((HUB_URGENT, 5, b"12345678"))]),
-    ("exchange.version", [hub_hello(HELD, major=2)]),
-    ("exchange.same_store", [hub_hello(HELD, instance=bytes.fromhex("000000000000000a"))]),
-    ("exchange.place", [Want(logs=[Wanted(60, 0, EMPTY.tag, 0)], credit=8192)]),
-    ("exchange.peer_error", [Trouble(code="exchange.flood", text="too much")]),
-]
-
-
-@pytest.mark.parametrize(("code", "messages"), VIOLATIONS)
-def test_a_broken_rule_ends_the_link_with_its_code(code: str, messages: list[Message]) -> None:
-    site, _ = both()
-    played(site, HELD, ("lockers.example/hub/0099/e1-00000001/custody", 5, b"12345678"))
-    site.outbox.clear()
-    tell(site, *messages)
-    assert [close.code for close in site.closes] == [code]
-    if code != "exchange.peer_error":
-        trouble = said(site)[-1]
-        assert isinstance(trouble, Trouble)
-        assert trouble.code == code
-    assert HUB_CUSTODY not in site.holds()
-
-
-def test_before_hello_nothing_else_is_heard() -> None:
-    site, _ = both()
-    site.begin()
-    tell(site, Have(received=0, credit=0))
-    assert site.closes[0].code == "exchange.no_hello"
-
-
-def test_unfinished_segments_are_bounded() -> None:
-    site, _ = both()
-    logs = [(log_of(HUB, "custody", f"e{n}-00000001"), 9, b"12345678") for n in range(1, 20)]
-    played(site, *logs)
-    for number in range(ex.OPEN_MAX + 1):
-        tell(site, _bad(origin=number, total=100, digest=b"12345678"))
-    assert site.closes[0].code == "exchange.open"
-    played(site, *logs)
-    for number in range(3):
-        tell(site, _bad(origin=number, total=1 << 20, digest=b"12345678"))
-    assert site.closes[1].code == "exchange.open"
-
-
 # --- small print --------------------------------------------------------------------------------
 
 
@@ -681,7 +482,7 @@ def test_parts_of_a_link_that_died_before_the_hello_are_kept_and_bounded() -> No
     site.begin()
     site.end()
     assert site.memory.parts == (part,)
-    played(site, HELD)
+    played(site, (HUB_CUSTODY, 5, b"12345678"))
     want = said(site)[0]
     assert isinstance(want, Want)
     assert [(one.first, one.count, one.held) for one in want.parts] == [(0, 5, 10)]
@@ -690,7 +491,7 @@ def test_parts_of_a_link_that_died_before_the_hello_are_kept_and_bounded() -> No
 def test_a_part_that_no_longer_fits_is_dropped() -> None:
     site, _ = both()
     site.memory = Memory((ex.Part(HUB_CUSTODY, 3, 5, 0, 90, b"12345678", bytes(10)),))
-    played(site, HELD)
+    played(site, (HUB_CUSTODY, 5, b"12345678"))
     want = said(site)[0]
     assert isinstance(want, Want)
     assert want.parts == []
@@ -756,34 +557,6 @@ def test_a_snapshot_goes_behind_everything_else_and_is_checked() -> None:
     assert len(hub.snapshots) == 1
 
 
-PIECE = Piece(sha256=bytes(32), total=4, data=b"x")
-
-
-@pytest.mark.parametrize(
-    "pieces",
-    [
-        [Piece(sha256=bytes(32), offset=1, total=4, data=b"x")],
-        [
-            Piece(sha256=bytes(32), total=4, data=b"x"),
-            Piece(sha256=bytes(32), total=5, offset=1, data=b"x"),
-        ],
-        [
-            Piece(sha256=bytes(32), total=4, data=b"x"),
-            Piece(sha256=bytes(32), total=4, offset=2, data=b"x"),
-        ],
-        [Piece(sha256=bytes(32), total=1, data=b"xy")],
-        [Piece(sha256=bytes(32), total=1, data=b"x")],
-        [Piece(sha256=bytes(32), total=1 << 40, data=b"x")],
-    ],
-)
-def test_a_snapshot_that_is_not_what_it_says_ends_the_link(pieces: list[Piece]) -> None:
-    site, _ = both(snapshot=True)
-    played(site, can=["snapshot"])
-    tell(site, *pieces)
-    assert site.closes[0].code == "exchange.snapshot"
-    assert site.snapshots == []
-
-
 def test_codecs_are_those_that_both_can() -> None:
     for codecs, used in (([0], 0), ([0, 1], 1), ([7], 0)):
         site, _ = both(codecs=(0, 1))
@@ -812,3 +585,69 @@ def test_options_have_what_a_caller_would_take() -> None:
     assert options.codecs == (0, 1, 2)
     assert options.annexes
     assert now(shelf_of(SITE).logs())
+
+
+def test_no_message_is_longer_than_the_credit_that_is_left() -> None:
+    data = bytes(9_000)
+    site, _ = both(codecs=(0,))
+    site.options["serves_snapshot"] = True
+    site.snapshot = hashlib.sha256(data).digest(), data
+    site.shelf.write(CUSTODY, private(b"x" * 4_000, 1))
+    hello = played(site)
+    site.outbox.clear()
+    tell(site, want_of(hello, CUSTODY, annexes=True, snapshot=True, credit=8192))
+    sent = sum(map(len, site.outbox))
+    assert sent <= 8192
+    for credit in (60, 100, 300, 3_000, 4_000, 5_000, 100, 1_000, 9_000, 9_000, 9_000):
+        site.outbox.clear()
+        tell(site, Have(received=sent, credit=credit))
+        went = sum(map(len, site.outbox))
+        assert went <= credit
+        sent += went
+    assert sent > 13_000, "entry, annex, seal and snapshot, each when it fitted"
+    assert site.closes == []
+
+
+def test_what_follows_a_refused_segment_is_refused_in_silence() -> None:
+    site, writer = both()
+    writer.shelf.write(HUB_CUSTODY, entry(1))
+    played(site, (HUB_CUSTODY, 2, b"12345678"))
+    messages: list[Message] = [*segment_of(writer, HUB_CUSTODY)]
+    writer.shelf.write(HUB_CUSTODY, entry(2))
+    messages += segment_of(writer, HUB_CUSTODY, 1)
+    stores = [
+        output
+        for one in messages
+        for output in site.session.receive(message.encode(one), 0)
+        if isinstance(output, ex.Store)
+    ]
+    site.shelf.fail_next("extend", TheirsInvalid("exchange.root"))
+    site.do(stores)
+    assert [one.evidence["code"] for one in site.found] == ["exchange.root"]
+    assert site.session.memory().fruitless == {HUB_CUSTODY: (0, 1)}
+
+
+def test_a_log_with_two_signers_is_sealed_by_its_own() -> None:
+    site, hub = both()
+    site.shelf.write(CUSTODY, entry(1))
+    _, signed = site.shelf.held[CUSTODY].sign(1).split("\n\n")
+    other = hub.shelf.held[HUB_CUSTODY].sign(0).partition("\n\n")[2]
+    for lines, sent in ((other + signed, True), (other, False)):
+        site, hub = both()
+        log = site.shelf.write(CUSTODY, entry(1))
+        outputs = _load_by_hand(site, log.note.partition("\n\n")[0] + "\n\n" + lines)
+        assert ("Seal" in outputs) is sent
+        assert (found(site) == []) is sent
+
+
+def _load_by_hand(site: End, note: str) -> list[str]:
+    """Let the site be asked for its custody log, and answer with this note."""
+    site.begin()
+    hello = said(site)[0]
+    assert isinstance(hello, Hello)
+    tell(site, hub_hello())
+    site.outbox.clear()
+    site.session.receive(message.encode(want_of(hello, CUSTODY)), 0)
+    items = now(site.shelf.read(CUSTODY, 0, 1))
+    site.do(site.session.loaded(CUSTODY, 0, items, note, 0))
+    return kinds(site)
