@@ -144,6 +144,7 @@ def test_turns_that_cannot_be_are_refused(door: int, shape: int, raw: bytes) -> 
     [
         [{"at": [1, 5], "by": on, "kind": "a.b"} for on in (True, "true", False, "x")],
         [{"at": [1, 5], "door": 1, "kind": "a.b", "prev": "e1-9f2c01ab:sc7"}] * 2,
+        [{"at": [1, 5], "door": 1, "kind": "a.b", "prev": odd} for odd in ("none", 7, True)],
         [{"at": at, "kind": "a.b"} for at in ([1, 9], [0, 5], [0, 1], [-1, -1])],
         [{"door": -7, "kind": "a.b"}, {"door": 10**15, "kind": 5}, {"kind": "a.b", "x": {}}, {}],
         [{"a": [], "door": {"door": 1}, "of": ["e1-9f2c01ab:sc7", "e1-9f2c01ab:hu7"]}] * 2,
@@ -155,6 +156,17 @@ def test_odd_entries_come_back(objects: list[dict[str, object]]) -> None:
     """Text and booleans in one place, time that goes back, doors that are none, `at` otherwise."""
     entries = [canonical.encode(obj) for obj in objects]
     assert segment.decode(2, segment.encode(2, entries), len(entries)) == entries
+
+
+@pytest.mark.parametrize("codec", segment.CODECS)
+def test_the_limit_is_the_callers(codec: int) -> None:
+    """What fits is given, and one byte less is a bomb."""
+    entries = [item.entry for item in workload.backlog(40)]
+    data = segment.encode(codec, entries)
+    room = sum(map(len, entries)) + (len(entries) if codec != 2 else 0)
+    assert segment.decode(codec, data, 40, limit=room) == entries
+    with pytest.raises(TheirsInvalid, match=r"exchange\.bomb"):
+        segment.decode(codec, data, 40, limit=room - 1)
 
 
 def test_one_entry_is_short() -> None:
@@ -196,3 +208,9 @@ def test_a_number_that_ends_early_is_refused() -> None:
     for symbols in (b"\x20", b"\xff"):
         with pytest.raises(ValueError, match="bits"):
             Source(symbols, b"").number()
+
+
+def test_a_form_of_a_column_that_is_none_is_refused() -> None:
+    """There are three ways to write a column."""
+    with pytest.raises(ValueError, match="form"):
+        Source(b"\3", b"").columns([1])
