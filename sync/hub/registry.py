@@ -14,7 +14,7 @@ import msgspec
 from certs.errors import CertsError
 from certs.keys import KIND_NOTE, Verifier
 from certs.note import sign_checkpoint
-from sync.errors import TheirsInvalid
+from sync.errors import SyncError, TheirsInvalid
 from sync.hub.clock import Clock
 from sync.hub.keys import Keys
 from sync.hub.storage import HubShelf, Moved, Site, Storage
@@ -63,7 +63,13 @@ class Registry:
             created_ms=self._clock.utc_ms(),
             url=url,
         )
-        await self._storage.add_site(site)
+        try:
+            await self._storage.add_site(site)
+        except SyncError as error:
+            if error.code != "hub.site_exists":
+                raise
+            # Another process added it just now, and chose the epoch.
+            return _same(await self.get(site_id), writer.vkey, url)
         return site
 
     async def get(self, site_id: str) -> Site:
@@ -152,6 +158,16 @@ def check_site_id(site_id: str) -> None:
         raise _refused(
             "id", "A site is 1 to 32 of a-z, 0-9 and dash.", site=ascii(site_id)[1:41].rstrip("'")
         )
+
+
+def _same(known: Site, vkey: str, url: str) -> Site:
+    if (known.vkey, known.url) != (vkey, url):
+        raise TheirsInvalid(
+            "hub.site_exists",
+            "This site is on record with another key or URL.",
+            site=known.site_id,
+        )
+    return known
 
 
 def _signer(name: str) -> str:

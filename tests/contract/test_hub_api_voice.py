@@ -12,7 +12,7 @@ import pytest
 from sync import facts
 from sync.book import FOLD
 from sync.entry import Lane
-from sync.errors import StoreFailed
+from sync.errors import StoreFailed, TheirsInvalid
 from sync.fold import read
 from sync.hub import issue, projections
 from sync.hub.projections import Projection
@@ -93,6 +93,43 @@ async def test_two_processes_on_one_database_spend_a_right_once(tmp_path: Path) 
         finally:
             await storage.close()
         assert sorted(type(one).__name__ for one in ended) == ["Done", "Refused"]
+
+
+async def test_two_processes_that_add_one_site_choose_one_epoch(hub: Stage) -> None:
+    other = assembled(config(Path("/unused")), KEYS, hub.hub.storage, clock())
+    vkey = FakeSite(KEYS.code_key("0043", 1), site_id="0043").vkey
+    sites = await asyncio.gather(*(one.add_site("0043", vkey) for one in (hub.hub, other) * 3))
+    assert len({one.epoch for one in sites}) == 1
+    for one in (hub.hub, other):
+        logs = await (await one.shelf("0043")).logs()
+        assert [log.size for log in logs] == [0, 1]
+        assert not await one.storage.unsealed("0043")
+
+
+async def test_a_site_that_another_process_adds_meanwhile_is_that_site_or_refused(
+    small: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry, storage = small.hub.registry, small.hub.storage
+    site, known = storage.site, await small.hub.registry.get("0042")
+
+    async def not_yet(site_id: str) -> Any:
+        monkeypatch.setattr(storage, "site", site)
+        return None
+
+    monkeypatch.setattr(storage, "site", not_yet)
+    assert await registry.add("0042", small.site.vkey) == known
+    monkeypatch.setattr(storage, "site", not_yet)
+    other = FakeSite(small.site.key, seed=bytes(32)).vkey
+    with pytest.raises(TheirsInvalid, match=r"hub\.site_exists"):
+        await registry.add("0042", other)
+
+    async def fails(_site: Any) -> None:
+        raise StoreFailed("full")
+
+    monkeypatch.setattr(storage, "site", not_yet)
+    monkeypatch.setattr(storage, "add_site", fails)
+    with pytest.raises(StoreFailed):
+        await registry.add("0042", small.site.vkey)
 
 
 async def test_a_miss_is_decided_again_on_the_newer_book(
