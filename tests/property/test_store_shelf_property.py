@@ -30,7 +30,7 @@ from tests.fault.logs import fsck
 SALT = bytes(16)
 LOST = Identity(SITE.operator, SITE.writer, "e1-00000001", SITE.seed)
 WRITERS = ((HUB, Lane.CUSTODY), (HUB, Lane.URGENT), (LOST, Lane.CUSTODY))
-LENGTH = 8
+LENGTH = 4
 OWN = SITE.log(Lane.CUSTODY)
 
 
@@ -43,7 +43,7 @@ class Bring(NamedTuple):
 
 
 class Show(NamedTuple):
-    """The annex of an entry arrives."""
+    """The annexes from an entry on arrive."""
 
     log: int
     at: int
@@ -57,10 +57,10 @@ class Reopen(NamedTuple):
     """The store is closed and opened."""
 
 
-PLACES = st.integers(0, LENGTH)
+SPANS = st.sampled_from([(0, 0), (0, 1), (0, 2), (0, LENGTH), (1, 3), (2, LENGTH), (3, LENGTH)])
 STEPS = st.lists(
     st.one_of(
-        st.builds(Bring, st.integers(0, 2), PLACES, PLACES),
+        st.builds(lambda log, span: Bring(log, *span), st.integers(0, 2), SPANS),
         st.builds(Show, st.integers(0, 2), st.integers(0, LENGTH - 1)),
         st.builds(Write),
         st.builds(Reopen),
@@ -69,7 +69,8 @@ STEPS = st.lists(
 )
 TARGETS = st.one_of(
     st.none(),
-    st.tuples(st.integers(0, 3), st.integers(0, LENGTH + 1)),
+    st.tuples(st.integers(0, 3), st.integers(0, LENGTH)),
+    st.tuples(st.integers(0, 2), st.integers(0, LENGTH - 1)),
     st.just((4, 10**14)),
 )
 LOGS = st.lists(st.lists(TARGETS, min_size=LENGTH, max_size=LENGTH), min_size=3, max_size=3)
@@ -134,15 +135,16 @@ async def lived(folder: Path, logs: list[list[bytes]], steps: list[object]) -> N
                 assert told.size == sizes[step.log]
         elif isinstance(step, Show):
             who, lane = WRITERS[step.log]
-            annex = Annex(SALT, b"%d %d" % step, None)
-            fits = step.at < sizes[step.log] and parse(logs[step.log][step.at]).private
-            try:
-                await store.put_annexes(who.origin(lane), [(step.at, annex)])
-            except TheirsInvalid:
-                assert not fits
-            else:
-                assert fits
-                shown.add(ref(name(step.log), step.at))
+            for index in range(step.at, LENGTH):
+                annex = Annex(SALT, b"%d %d" % (step.log, index), None)
+                fits = index < sizes[step.log] and parse(logs[step.log][index]).private
+                try:
+                    await store.put_annexes(who.origin(lane), [(index, annex)])
+                except TheirsInvalid:
+                    assert not fits
+                else:
+                    assert fits
+                    shown.add(ref(name(step.log), index))
         elif isinstance(step, Write):
             data = compose({"kind": "parcel.expected"}, at=Moment(1, own), private=private_hash(SALT, b"own"))  # fmt: skip  # noqa: E501  # one entry
             await store.append([Record(Lane.CUSTODY, own, data, b"own", SALT)])
