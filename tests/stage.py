@@ -36,6 +36,7 @@ from gateway.core.screen import Screen
 from sync import canonical, fold
 from sync import facts as vocabulary
 from sync.codes import CodeKey, parcel_tag, staff_secret, staff_tag
+from sync.join import log_order
 from sync.records import Compartment
 from sync.sitemap import BoardItem, DoorItem, SiteMap
 
@@ -206,7 +207,8 @@ class Stage:
         """Start again in a later epoch; `keep` entries of the log are left (a restored backup)."""
         self.log = self.log[:keep]
         at, *_ = self.settings.epoch[1:].partition("-")
-        before, book = self.settings.epoch, fold.fold(self.log)
+        book = fold.fold(self.log)
+        before = max((log for log in book.sizes if log.endswith(":sc")), key=log_order)[:-3]
         self.settings = replace(self.settings, epoch=f"e{int(at) + 1}-00000001")
         self.restart()
         origin = f"{self.settings.operator}/{self.settings.writer}/{before}/custody"
