@@ -32,6 +32,8 @@ from sync.hub.file import migrations
 
 START_S = 60
 PARTS = 4
+LEFT_S = 6 * 3600
+_PREFIX = "locker-pg-"
 _names = itertools.count()
 
 
@@ -91,7 +93,8 @@ def make(*, durable: bool = False) -> Server:
     binaries = _binaries()
     if binaries is None:
         raise RuntimeError("PostgreSQL's initdb is not installed")
-    folder = Path(tempfile.mkdtemp(prefix="locker-pg-"))
+    _sweep()
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     user = _other_user()
     if user is not None:
@@ -105,8 +108,17 @@ def make(*, durable: bool = False) -> Server:
         raise RuntimeError(f"initdb: {done.stderr[-500:]}")
     server = Server(folder, binaries, _free_port(), durable)
     server.start()
-    atexit.register(server.stop)
+    # Hard: nothing in it is wanted, and a test process that ends slowly is killed before its end.
+    atexit.register(server.stop, hard=True)
     return server
+
+
+def _sweep() -> None:
+    """Remove what test processes that were killed have left; their servers ended with them."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - folder.stat().st_mtime > LEFT_S:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 @functools.cache

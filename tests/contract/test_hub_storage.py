@@ -816,6 +816,7 @@ async def test_a_connection_lost_before_or_after_the_commit_doubles_nothing(
 
 
 async def test_a_server_that_restarts_is_found_again() -> None:
+    postgres.server()  # skips where there is none
     server = postgres.make()
     storage = await begun(await opened(server.url))
     await written(storage, 0, plain(0))
