@@ -12,7 +12,7 @@ of `sync.segment`, `exchange.snapshot`.
 
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import Final
+from typing import Final, assert_never
 
 import msgspec
 
@@ -177,6 +177,8 @@ class Receiver:
                 return self._annex(log, one)
             case Seal():
                 return self._seal(log, one)
+            case _:
+                assert_never(one)
 
     def stored(self, origin: str, size: int) -> tuple[int, int]:
         """Note that a segment is durable, and its log up to `size`.

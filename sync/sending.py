@@ -131,6 +131,7 @@ class Sender:
         out = self.logs.get(log.origin)
         if out is not None:
             out.size, out.oldest = max(out.size, log.size), log.oldest
+            self.held_by_peer(log.origin, min(out.acked, out.size))
 
     def held_by_peer(self, origin: str, size: int) -> None:
         """Skip what the peer evidently holds: it sent it to us, or got it another way."""

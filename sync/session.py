@@ -18,7 +18,7 @@ evidence), `exchange.store` (our disk). Codes that stop one log: those of `sync.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, assert_never
 
 import msgspec
 
@@ -262,6 +262,8 @@ class Session:
                 return [self._receipt(one)]
             case Trouble():
                 return self._trouble(one)
+            case _:
+                assert_never(one)
 
     def _peer_instance(self) -> str:
         assert self.peer is not None, "a hello comes first"

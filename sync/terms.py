@@ -214,8 +214,8 @@ class Terms:
         """Take in our root at the size of the peer's head."""
         outputs: list[Output] = []
         for tag, wanted in self._comparing.pop((origin, size), []):
-            theirs = Head(size, tag)
-            outputs += self._judge(origin, theirs, root, say=wanted is None)
+            if origin not in self._forks:
+                outputs += self._judge(origin, Head(size, tag), root, say=wanted is None)
             if wanted is not None and origin not in self._forks:
                 outputs += self._serve(origin, wanted)
         return outputs
