@@ -580,6 +580,8 @@ async def test_a_peer_that_does_not_take_its_answer_is_left(shelf: MemoryShelf) 
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
             await reader.readexactly(8 << 20)
         writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
 
 
 async def test_a_hub_mounts_it_once_for_each_site(shelf: MemoryShelf) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
@@ -369,20 +370,28 @@ async def test_a_fork_that_is_only_claimed_is_no_finding(site: MemoryShelf) -> N
     assert (done.found, done.refused[0].error.code) == ([], "exchange.size")
 
 
-async def test_what_answers_there_need_not_speak_http() -> None:
-    async def nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(100)
-        writer.write(b"SSH-2.0-OpenSSH_9.6\r\n")
-        writer.close()
+@pytest.mark.parametrize("said", [b"SSH-2.0-OpenSSH_9.6\r\n", b""])
+async def test_what_answers_there_need_not_speak_http(said: bytes) -> None:
+    gone = asyncio.Event()
+    talking: set[asyncio.Task[None]] = set()
 
-    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(-1)
-        writer.close()
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            await reader.read(100)
+            writer.write(said)
+            if not said:
+                await gone.wait()
+            writer.close()
+            await writer.wait_closed()
 
-    for talk, errors in ((nonsense, TheirsInvalid), (silent, Unreachable)):
-        server = await asyncio.start_server(talk, "127.0.0.1", 0)
-        async with server:
-            port = server.sockets[0].getsockname()[1]
-            limits = Limits(request_s=0.3, attempts=2, pause_s_max=0.01)
-            with pytest.raises((errors, Unreachable)):
-                await pulled(f"http://127.0.0.1:{port}/sync/v1", hub_shelf(), limits=limits)
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        talking.add(asyncio.get_running_loop().create_task(talk(reader, writer)))
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        limits = Limits(request_s=0.3, attempts=2, pause_s_max=0.01)
+        with pytest.raises((TheirsInvalid, Unreachable), match=r"^exchange\."):
+            await pulled(f"http://127.0.0.1:{port}/sync/v1", hub_shelf(), limits=limits)
+        gone.set()
+        await asyncio.gather(*talking)
