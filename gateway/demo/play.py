@@ -19,6 +19,7 @@ GRACE_S: Final = 3
 REST_S: Final = 3
 RS485_DOORS: Final = 16
 _QUIET_S: Final = 1.0
+_LINK_S: Final = 60.0
 
 
 def tracking_numbers(count: int) -> list[str]:
@@ -42,16 +43,71 @@ class Day:
 
     async def play(self) -> None:
         """Play the whole day."""
-        numbers = tracking_numbers(6)
-        doors = await self.courier(numbers)
+        numbers = tracking_numbers(7)
+        spare = await self.morning()
+        doors = await self.courier(numbers[:6])
+        await self.meanwhile(spare, numbers[6])
         await self.pick_up(numbers[0], doors[numbers[0]])
         await self.jammed(numbers[1], doors[numbers[1]])
         await self.forced()
         await self.killed(numbers[3], doors[numbers[3]])
         await self.support(numbers[4], doors[numbers[4]])
         await self.settled()
+        await self.link_returns(numbers[6])
         last = numbers[5]
         self.waiting = doors[last], await self.code(last)
+
+    # --- the cloud ------------------------------------------------------------------------------
+
+    async def morning(self) -> str:
+        """The link is up: the hub gives a right, and the site hands over rights to compartments."""
+        self.tell.title("The link is up: site and hub write in each other's hearing")
+        cloud, start = self.stage.cloud, self.record.mark()
+        if not await cloud.rights("M", _LINK_S):
+            raise DemoFailed("demo.no_rights", "Read the gateway's and the hub's log")
+        self.tell.say("hub", "holds rights to compartments, which it may promise without asking")
+        spare = await cloud.tell(
+            "/grants", by="demo", grant="courier", tenant=TENANT, label="spare van"
+        )
+        self.tell.say("hub", f"gives a spare van a courier code: {spare['secret']}")
+        await self.record.until("grant.issued", start)
+        self.tell.record(self.record.news())
+        await cloud.link.cut()
+        self.tell.title("The link dies")
+        ref: str = spare["ref"]
+        return ref
+
+    async def meanwhile(self, spare: str, number: str) -> None:
+        """The hub goes on writing: a right ends, a compartment is promised."""
+        self.tell.title("Meanwhile at the hub: the site cannot hear it")
+        cloud = self.stage.cloud
+        await cloud.tell(f"/grants/{spare}/revoke", by="demo")
+        self.tell.say("hub", "revokes the spare van's code")
+        promise = await cloud.tell(
+            "/reservations", by="demo", size="M",
+            parcel={"tenant": TENANT, "tracking": number},
+        )  # fmt: skip
+        self.tell.say("hub", f"promises an M compartment to {number}: {promise['ref']}")
+
+    async def link_returns(self, number: str) -> None:
+        """Both ends hear what the other wrote, and agree."""
+        self.tell.title("The link returns")
+        cloud, start = self.stage.cloud, self.record.mark()
+        cloud.link.mend()
+        await self.on_record("grant.revoked", start)
+        await self.on_record("reservation.made", start)
+        same = await cloud.agrees(lambda: site.read_book(self.stage.data).canonical(), _LINK_S)
+        equal = "equal, byte for byte" if same else "NOT EQUAL"
+        self.tell.say("note", f"the book of the site and the hub's book of it are {equal}")
+        await self.promised(number)
+
+    async def promised(self, number: str) -> None:
+        """The promised parcel comes, and gets the compartment that was kept for it."""
+        start = self.record.mark()
+        await self.sign_in()
+        await self.deposit(number, "M")
+        await self.on_record("reservation.closed", start, outcome="used")
+        await self.go_home()
 
     # --- the courier ----------------------------------------------------------------------------
 

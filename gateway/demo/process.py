@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from gateway.errors import GatewayError
 
 MODULES: Final = {
     "locker-gateway": "gateway.cli",
+    "locker-hub": "sync.hub.cli",
     "locker-bank": "adapters.simulator.cli",
 }
 STOP_S: Final = 6.0
@@ -39,10 +41,19 @@ class DemoFailed(GatewayError):  # noqa: N818  # the name says what is wrong
     """The demo could not go on (`demo.*`)."""
 
 
-def _words(program: str, words: tuple[str, ...]) -> list[str]:
+def words(program: str, said: tuple[str, ...]) -> list[str]:
+    """Return the words that start one of our programs, which ends when the demo does."""
     # -P: a stray sync.py in the current folder is not ours.
     code = _START.format(parent=os.getpid(), module=MODULES[program], program=program)
-    return [sys.executable, "-P", "-c", code, *words]
+    return [sys.executable, "-P", "-c", code, *said]
+
+
+def free_port() -> int:
+    """Return a port that is free now. Whoever takes it keeps it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
 class Process:
@@ -55,12 +66,12 @@ class Process:
 
     @classmethod
     async def start(
-        cls, program: str, *words: str, cwd: Path, log: Path, piped: bool = False
+        cls, program: str, *said: str, cwd: Path, log: Path, piped: bool = False
     ) -> "Process":
         """Start a program; with `piped` its standard output is read by `ready`, not logged."""
         with log.open("ab") as out:
             child = await asyncio.create_subprocess_exec(
-                *_words(program, words),
+                *words(program, said),
                 cwd=cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE if piped else out,
@@ -69,16 +80,22 @@ class Process:
             )
         return cls(program, child, log)
 
-    async def ready(self, within_s: float) -> dict[str, Any]:
-        """Return the one JSON line that says where this child is to be found."""
+    async def said(self, within_s: float) -> str:
+        """Return the one line that says where this child is to be found."""
         assert self._child.stdout is not None
         try:
             async with asyncio.timeout(within_s):
                 line = await self._child.stdout.readline()
         except TimeoutError:
             line = b""
+        if not line.endswith(b"\n"):
+            raise self.failed("demo.not_ready")
+        return line.decode()
+
+    async def ready(self, within_s: float) -> dict[str, Any]:
+        """Return that line where it is JSON."""
         try:
-            said: dict[str, Any] = json.loads(line)
+            said: dict[str, Any] = json.loads(await self.said(within_s))
         except ValueError:
             raise self.failed("demo.not_ready") from None
         return said

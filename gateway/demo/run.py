@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from gateway import site
 from gateway.demo.hands import Kiosk
 from gateway.demo.play import GRACE_S, REST_S, Day, tracking_numbers
 from gateway.demo.process import DemoFailed
@@ -22,6 +23,7 @@ from gateway.errors import GatewayError
 
 INTERRUPTED: Final = 130
 _WATCH_S: Final = 0.5
+_AGREE_S: Final = 30.0
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -80,7 +82,7 @@ class Demo:
             self._main.cancel()
 
     def _greet(self, tell: Teller) -> None:
-        tell.title("A locker site on this machine: 32 doors, a gateway, a kiosk")
+        tell.title("A locker site on this machine: 32 doors, a gateway, a kiosk, a hub")
         tell.plain(
             "Doors 1 to 16 hang on one RS485 line (9600 baud, six boards), doors 17 to 32 on"
         )
@@ -151,7 +153,8 @@ class Demo:
         tell.title("Stopping")
 
     async def _end(self, stage: Stage, record: Record, tell: Teller) -> int:
-        """Stop the gateway, look at the bank, verify the log, count."""
+        """Let both ends agree, stop the gateway, look at the bank, verify the log, count."""
+        link = await _exchanged(stage)
         exited = await stage.stop_gateway()
         bank = await stage.hands.state()
         record.read()
@@ -167,13 +170,18 @@ class Demo:
                 (f"{missing} openings are not on record", missing),
                 ("a lock was pulsed without an intent", unintended(record.entries, bank["doors"])),
                 ("a coil is still on", any(door["coil_on"] for door in bank["doors"])),
+                ("site and hub hold different books", not link["books_equal"]),
             )
             if bad
         ]
         _tell_counts(day, tell, verified=verified, missing=missing)
+        tell.plain(
+            f"  {link['entries_synced']:>5}  entries held at both ends, for"
+            f" {link['bytes_on_wire']} bytes on the wire; the link died {link['link_cuts']} times"
+        )
         if self.as_json:
             said = asdict(day) | {"log_verified": verified, "doors_opened_unlogged": missing}
-            self._print(said)
+            self._print(said | link)
         if wrong:
             raise DemoFailed("demo.wrong", f"Read the logs in {stage.folder}", what=wrong)
         return 0
@@ -181,6 +189,20 @@ class Demo:
 
 def _say_command(tell: Teller, line: str) -> None:
     tell.say("shell", f"$ {line}")
+
+
+async def _exchanged(stage: Stage) -> dict[str, Any]:
+    """Return what the link carried, and whether both ends came to hold the same book."""
+    cloud = stage.cloud
+    equal = await cloud.agrees(lambda: site.read_book(stage.data).canonical(), _AGREE_S)
+    book = await cloud.book()
+    return {
+        "link_cuts": cloud.link.cuts,
+        "entries_synced": sum(book["sizes"].values()),
+        "bytes_on_wire": cloud.link.bytes,
+        "books_equal": equal,
+        "conflicts_surfaced": len(book["conflicts"]),
+    }
 
 
 async def _verified(stage: Stage, tell: Teller) -> bool:

@@ -4,7 +4,6 @@ import asyncio
 import fcntl
 import json
 import os
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -14,8 +13,9 @@ import aiohttp
 
 from gateway import identity, site
 from gateway.core import policy
+from gateway.demo.cloud import Cloud
 from gateway.demo.hands import Hands, Kiosk, Screen
-from gateway.demo.process import DemoFailed, Process
+from gateway.demo.process import DemoFailed, Process, free_port
 from sync.book import Book
 from sync.custody import Custody
 
@@ -40,6 +40,7 @@ class Stage:
         self.database = identity.database_of(self.data)
         self.kiosk_url = ""
         self.courier = ""
+        self.cloud: Cloud
         self.hands: Hands
         self.session: aiohttp.ClientSession
         self._shell = shell
@@ -53,6 +54,7 @@ class Stage:
     async def __aenter__(self) -> Self:
         """Start everything; when that fails, stop what runs already."""
         self.session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10.0))
+        self.cloud = Cloud(self.folder / "hub", self.session, self._shell)
         try:
             await self._begin()
         except BaseException:
@@ -70,13 +72,15 @@ class Stage:
         await self.close()
 
     async def close(self) -> None:
-        """Stop the gateway, then the bank. May be called twice."""
+        """Stop the gateway, then hub and bank. May be called twice."""
         try:
-            await self.session.close()
             await self.stop_gateway()
+            await self.session.close()
+            await self.cloud.stop()
             if self._bank is not None:
                 await self._bank.stop()
         finally:
+            self.cloud.kill()
             for process in (self._gateway, self._bank):
                 if process is not None:
                     process.kill()
@@ -86,12 +90,13 @@ class Stage:
 
     async def _begin(self) -> None:
         self._claim()
-        self.kiosk_url = f"http://127.0.0.1:{_free_port()}/"
+        self.kiosk_url = f"http://127.0.0.1:{free_port()}/"
         known = (self.data / "identity.json").exists()
         book = self._continued() if known else Book()
         self._copy("bank.toml", lambda text: _with_parcels(text, book))
         self._copy("site.toml", lambda text: text)
         _, places = await asyncio.gather(self._make(book), self._start_bank())
+        await self._govern(new=not book.sizes)
         self._copy("gateway.toml", lambda text: self._filled(text, places))
         await self.start_gateway()
         said = await self.command(
@@ -149,6 +154,16 @@ class Stage:
         if not book.map.doors:
             await self.command("site", "import", str(self.folder / "site.toml"))
 
+    async def _govern(self, *, new: bool) -> None:
+        """Let a hub govern the site: each is told the other's keys."""
+        vkey = (await self.command("log", "vkey", "--writer")).strip()
+        await self.cloud.start("0042", vkey)
+        key = self.folder / "code-key.json"
+        if new:
+            await self.cloud.code_key(key)
+            await self.command("key", "import", str(key))
+            key.unlink()
+
     async def _start_bank(self) -> dict[str, str]:
         self._shell("locker-bank run --bank bank.toml --page 127.0.0.1:0")
         self._bank = await Process.start(
@@ -170,6 +185,9 @@ class Stage:
             "rs485": str(self.folder / "rs485"),
             "data": str(self.data),
             "kiosk": self.kiosk_url.removeprefix("http://").rstrip("/"),
+            "hub": f"http://127.0.0.1:{self.cloud.link.port}",
+            "writer": self.cloud.writer,
+            "cosigner": self.cloud.cosigner,
         }
         for name, value in values.items():
             # A JSON string is a TOML string too.
@@ -198,7 +216,7 @@ class Stage:
 
     def check(self) -> None:
         """Raise DemoFailed when the bank or the gateway has ended by itself."""
-        for process in (self._bank, self._gateway):
+        for process in (self._bank, self._gateway, self.cloud.process):
             if process is not None and process.status is not None:
                 raise process.failed("demo.ended")
 
@@ -241,11 +259,3 @@ def _with_parcels(text: str, book: Book) -> str:
             line = f"\nnumber = {door}\n"
             text = text.replace(line, f"{line}parcel = true\n", 1)
     return text
-
-
-def _free_port() -> int:
-    """Return a port that is free now. The gateway keeps it when it is started again."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port

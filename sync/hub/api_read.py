@@ -1,5 +1,7 @@
 """What can be read: sites, the book of a site, its logs, proofs, codes, news, audit, health."""
 
+import base64
+from hashlib import sha256
 from typing import Annotated, Any, Final, Literal, get_args
 
 from msgspec import Meta
@@ -115,6 +117,7 @@ async def show_book(call: Call) -> t.BookShown:
     return t.BookShown(
         site=call.site.site_id,
         sizes={log: size for log, size in sorted(book.sizes.items()) if size},
+        sha256=base64.b64encode(sha256(book.canonical()).digest()).decode(),
         fenced=book.fenced,
         stopped=_stopped(projection),
         **parts,

@@ -212,10 +212,14 @@ class ConflictShown(Answer, frozen=True, kw_only=True):
 
 
 class BookShown(Answer, frozen=True, kw_only=True):
-    """The book of a site; parts that were not asked for are left out."""
+    """The book of a site; parts that were not asked for are left out.
+
+    `sha256` (base64) is that of the whole canonical book: equal at both ends when the books are.
+    """
 
     site: str
     sizes: dict[str, int]
+    sha256: str
     fenced: bool
     stopped: list[StopShown]
     compartments: list[CompartmentShown] | UnsetType = UNSET

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("certs", "sync", "adapters", "gateway", "deploy", "tests")
 LINES_MAX = 450
-README_LINES_MAX = 130
+README_LINES_MAX = {"sync": 340}  # normative for whoever writes a backend in another language
 ALLOWED_AT_TOP = {
     *FOLDERS,
     "CHANGELOG.md",
@@ -78,7 +78,7 @@ def test_each_folder_has_a_short_readme_with_its_word(folder: str) -> None:
     row = re.search(rf"^\| `{folder}` \| \*\*(.+?)\*\* \|", street, re.MULTILINE)
     assert row, f"{folder} is not on the map of README.md"
     assert row[1] in text.splitlines()[0]
-    assert len(text.splitlines()) <= README_LINES_MAX
+    assert len(text.splitlines()) <= README_LINES_MAX.get(folder, 130)
 
 
 def test_the_top_holds_only_what_belongs_there() -> None:

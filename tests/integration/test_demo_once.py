@@ -58,15 +58,32 @@ def test_a_day_is_played_counted_and_gone_on_with(tmp_path: Path) -> None:
     first = json.loads(told)
     entries = on_record(data)
     kinds = Counter(entry["kind"] for entry in entries)
+    link = {
+        name: first.pop(name)
+        for name in ("link_cuts", "entries_synced", "bytes_on_wire", "books_equal",
+                     "conflicts_surfaced")
+    }  # fmt: skip
+    assert link["entries_synced"] == len(entries)
+    assert link["bytes_on_wire"] > len(entries)
+    assert (link["link_cuts"], link["books_equal"], link["conflicts_surfaced"]) == (1, True, 0)
+    assert (kinds["grant.revoked"], kinds["reservation.made"]) == (1, 1)
+    assert [one["outcome"] for one in entries if one["kind"] == "reservation.closed"] == ["used"]
     assert first == {
-        "deposits": 6, "pickups": 4, "refused": 2, "faults": 2, "crashes": 1,
+        "deposits": 7, "pickups": 4, "refused": 2, "faults": 2, "crashes": 1,
         "entries": len(entries), "log_verified": True, "doors_opened_unlogged": 0,
     }  # fmt: skip
-    assert (kinds["parcel.deposited"], kinds["parcel.collected"]) == (6, 4)
+    assert (kinds["parcel.deposited"], kinds["parcel.collected"]) == (7, 4)
     assert (kinds["parcel.taken_back"], kinds["parcel.left"], kinds["door.forced"]) == (1, 1, 1)
     outcomes = Counter(entry["outcome"] for entry in entries if entry["kind"] == "open.ended")
-    assert outcomes == {"opened": 13, "failed": 3, "doubt": 1}
-    for said in ("SIGKILL", "Pull door", "Your parcel is still inside", "doubt", "verified"):
+    assert outcomes == {"opened": 14, "failed": 3, "doubt": 1}
+    for said in (
+        "SIGKILL",
+        "Pull door",
+        "equal, byte for byte",
+        "Your parcel is still inside",
+        "doubt",
+        "verified",
+    ):
         assert said in day.stderr
     assert running_in(data) == []
 
