@@ -130,7 +130,7 @@ def test_broken_off_it_stops_everything_and_says_so(tmp_path: Path) -> None:
         assert broken.stdout is not None
         while "scans" not in broken.stdout.readline():
             assert broken.poll() is None
-        assert len(running_in(data)) == 2
+        assert len(running_in(data)) == 3  # bank, hub, gateway
         broken.send_signal(signal.SIGINT)
         out, _ = broken.communicate(timeout=60)
     assert broken.returncode == 130
