@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 
 from sync import exchange as ex
@@ -20,6 +21,7 @@ from tests.pair import (
     log_of,
     now,
     played,
+    run,
     said,
     segment_of,
     tell,
@@ -121,24 +123,26 @@ def test_what_the_peer_got_another_way_is_not_sent() -> None:
     assert site.acknowledged == {CUSTODY: 10}
 
 
-def test_entries_that_both_hold_of_a_third_are_not_sent_back() -> None:
+def test_entries_of_a_third_are_not_sent_back_to_whom_they_came_from() -> None:
     site, hub = both()
     third = "lockers.example/hub/0042/e9-00000009/custody"
     for end, count in ((site, 2), (hub, 6)):
-        shelf = end.shelf
-        shelf.begin(third, bytes([2]) * 32)
-        shelf.write(third, *[entry(n) for n in range(2)])
-        shelf.write(third, *[entry(n) for n in range(2, count)])
-        shelf.held[third].key = None
+        end.shelf.begin(third, bytes([2]) * 32)
+        end.shelf.write(third, *[entry(n) for n in range(2)])
+        end.shelf.write(third, *[entry(n) for n in range(2, count)])
+    key, site.shelf.held[third].key = site.shelf.held[third].key, None
+    hub.shelf.held[third].key = None
     site.begin()
     hub.begin()
-    for _ in range(30):
-        for one, two in ((site, hub), (hub, site)):
-            outbox, one.outbox = one.outbox, []
-            for data in outbox:
-                two.receive(data)
-            one.tick(one.now_ms + 50)
+    run(site, hub)
     assert site.holds()[third][0] == 6
+    # The hub gets more of it by another bearer, and passes it on.
+    hub.shelf.held[third].key = key
+    log = hub.shelf.write(third, entry(6), entry(7))
+    hub.shelf.held[third].key = None
+    hub.do(hub.session.appended(msgspec.structs.replace(log, own=False), hub.now_ms))
+    run(site, hub)
+    assert site.holds()[third][0] == 8
     assert [load.origin for load in site.loads if load.origin == third] == []
 
 
