@@ -15,7 +15,7 @@ duplication or delay in which they came. No rule here reads a clock. How that co
   `cautious`: no right to it is used, no compartment of it is given away.
 
 Two histories of one door meet in the first days of a restored epoch: what its table cannot explain
-is *doubt* there, until somebody has made sure of that door (`Compartment.proved`).
+is *doubt* there, until somebody has seen what is inside (`Compartment.sure`).
 """
 
 from collections.abc import Iterable, Mapping

@@ -19,7 +19,7 @@ RETIRED_MAX: Final = 25_000
 _ABOUT_A_PARCEL = (
     facts.ParcelCollected, facts.ParcelClaimed, facts.ParcelLeft, facts.ParcelTakenBack,
 )  # fmt: skip
-_MAKES_SURE = (facts.CompartmentChecked, facts.ParcelDeposited, facts.DoorProved)
+_MAKES_SURE = (facts.CompartmentChecked, facts.ParcelDeposited)
 
 
 @dataclass(slots=True)
@@ -79,6 +79,8 @@ class Holdings:
         self._note_door(compartment, ref, at, fact, annex)
         self._note_parcel(compartment, ref, at, fact, annex)
         if isinstance(fact, _MAKES_SURE):
+            compartment.proved = compartment.sure = ref.partition(":")[0]
+        elif isinstance(fact, facts.DoorProved):
             compartment.proved = ref.partition(":")[0]
         compartment.last = ref
 
@@ -162,9 +164,13 @@ def _is_of_another(compartment: Compartment, fact: facts.AnyFact, ref: str) -> b
 
 
 def _histories_meet(compartment: Compartment, ref: str) -> bool:
-    """Say whether this entry's epoch was begun without knowing all of the one before it."""
+    """Say whether this entry's epoch was begun without knowing all of the one before it.
+
+    A witness's proof is no end of it: it says that nothing opened the door since the restored head,
+    and the lost entries that come back may say that something did.
+    """
     epoch = ref.partition(":")[0]
-    return log_order(epoch)[0] > 1 and compartment.proved != epoch
+    return log_order(epoch)[0] > 1 and compartment.sure != epoch
 
 
 def identity_of(annex: Annex | None) -> str | None:

@@ -56,7 +56,8 @@ class Compartment:
     """One box: custody, door and service as last written, openings counted, latest entry.
 
     `disabled` says why it is out of service, whoever took it out. `proved` is the epoch in which
-    somebody last made sure of what is inside: behind a fence nothing else counts.
+    it was last shown that the door hides nothing: behind a fence nothing else counts. `sure` is the
+    epoch in which somebody last saw what is inside.
     """
 
     number: int
@@ -70,6 +71,7 @@ class Compartment:
     claimed_at: At | None = None
     last: str | None = None
     proved: str = ""
+    sure: str = ""
 
 
 @dataclass(slots=True)

@@ -496,6 +496,25 @@ def test_after_somebody_made_sure_the_table_counts_again() -> None:
     assert book.stopped[NEXT].code == "custody.impossible"
 
 
+def test_a_witness_does_not_end_it_for_what_was_lost_may_contradict_it() -> None:
+    """Found by the simulation of the cloud (seed 217): the site's own log stopped, and the site.
+
+    Restored before a deposit was begun, it proves the door empty and works on; then what it had
+    lost comes back, and says that the door was being filled.
+    """
+    stage = pair()
+    size = len(stage.site.held[SITE])
+    stage.site.write(facts.OpenIntended(door=1, purpose="deposit", by="g", attempt=1, deadline=1))
+    support = facts.OpenIntended(door=1, purpose="support", by="support:ada", attempt=1, deadline=1)
+    entries = [
+        *stage.site.entries(), taken(NEXT_URGENT, 0, 1, opened(size)),
+        taken(NEXT, 0, 1, facts.DoorProved(door=1, why="empty")), taken(NEXT, 1, 1, support),
+    ]  # fmt: skip
+    book = whole(entries)
+    assert (book.stopped, book.compartments[1].custody) == ({}, Custody.DOUBT)
+    assert (book.compartments[1].proved, book.compartments[1].sure) == ("e2-0000000a", "")
+
+
 def test_two_parcels_of_one_door_in_two_histories_are_doubt() -> None:
     stage = pair()
     deposited(stage)
