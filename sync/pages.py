@@ -407,8 +407,9 @@ async def knows(shelf: Shelf, origin: str) -> bool:
     """
     if await shelf.log(origin) is not None:
         return True
+    code = ""
     try:
         await shelf.extend(Chunk(origin, 0, (), ""))
     except TheirsInvalid as error:
-        return error.code not in {"exchange.unknown_origin", "origin.malformed"}
-    return True
+        code = error.code
+    return code not in {"exchange.unknown_origin", "origin.malformed"}

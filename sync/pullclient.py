@@ -270,7 +270,7 @@ class _Run:
                 sent = 0
             else:
                 size = pages.read_json(expect(answer, _OK).body, pages.Sized).size
-                sent = size - start
+                sent = min(size - start, count)
             if size <= start:
                 raise refused("page", "No progress: the peer's sizes differ.", size=size)
             self.done.pushed += sent

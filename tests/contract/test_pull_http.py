@@ -497,7 +497,8 @@ async def test_every_part_of_a_push_that_is_wrong_is_named(
         ({"more": 1}, "malformed"), ({"entries": ["{}", "{}"], "annexes": []}, "entry"),
         ({"entries": good["entries"][:1], "annexes": []}, "size"),
         ({"entries": good["entries"][::-1], "annexes": []}, "root"),
-        ({"checkpoint": ""}, "note"), ({"checkpoint": shelf.held[CUSTODY].notes[41]}, "note"),
+        ({"entries": ["{}", "{}"]}, "entry"), ({"checkpoint": ""}, "note"),
+        ({"checkpoint": shelf.held[CUSTODY].notes[41]}, "note"),
         *(
             ({"annexes": [annex | other]}, "annex")
             for other in (
