@@ -70,15 +70,16 @@ def _granted(state: State, entered: str) -> Found | Refused | None:
         return None
     tags, why = _staff_tags(state, entered), ""
     for grant in state.book.rights.collects.values():
-        if not hmac.compare_digest(tags.get(grant.key_version, ""), grant.tag):
+        if not _is_tag(tags.get(grant.key_version), grant.tag):
             continue
-        why = grant_refusal(state, grant)
+        capped = ":h" in grant.ref and quota.occupied_reached(state, quota.HUB)
+        why = grant_refusal(state, grant) or ("support.occupied" if capped else "")
         if not why:
             return Found(state.book.parcels[grant.of or ""], grant.ref)
     return _uncharged(state, "long", why) if why else None
 
 
-def grant_refusal(state: State, grant: Grant) -> str:  # noqa: PLR0911  # the order of checks
+def grant_refusal(state: State, grant: Grant) -> str:
     """Return why a right to collect cannot be used now, or nothing."""
     use, parcel = state.book.rights.uses.get(grant.ref), state.book.parcels.get(grant.of or "")
     late = clocks.refusal(state.now, grant.until_ms)
@@ -90,11 +91,12 @@ def grant_refusal(state: State, grant: Grant) -> str:  # noqa: PLR0911  # the or
         return "door.cautious"
     if late:
         return "clock.untrusted" if late == "untrusted" else "code.expired"
-    if not _collectable(state, parcel):
-        return "code.retired"
-    if ":h" in grant.ref and quota.occupied_reached(state, quota.HUB):
-        return "support.occupied"
-    return ""
+    return "" if _collectable(state, parcel) else "code.retired"
+
+
+def _is_tag(made: str | None, known: str) -> bool:
+    """Compare in full time. What a hub wrote need not be ASCII, and a missing key matches none."""
+    return made is not None and hmac.compare_digest(made.encode(), known.encode())
 
 
 def _staff_tags(state: State, entered: str) -> dict[int, str]:
@@ -175,8 +177,9 @@ def _is_retired(state: State, entered: str) -> bool:
         for version, key in state.keys.items()
     }
     return any(
-        hmac.compare_digest(wanted.get(known[ref].key_version, b""), tag)
+        hmac.compare_digest(wanted[known[ref].key_version], tag)
         for ref, both in tags.items()
+        if known[ref].key_version in wanted
         for tag in both
     )
 
@@ -239,7 +242,7 @@ def courier(state: State, typed: str) -> Grant | Refused:
         return Refused("staff.wait", -(-(state.staff_after_ms - state.mono) // 1000))
     tags, why = _staff_tags(state, entered), "staff.unknown"
     for known in state.book.couriers.values():
-        if hmac.compare_digest(tags.get(known.key_version, ""), known.tag):
+        if _is_tag(tags.get(known.key_version), known.tag):
             why = courier_refusal(state, known)
             if not why:
                 return known

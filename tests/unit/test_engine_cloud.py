@@ -24,9 +24,10 @@ from sync.book import Book
 from sync.codes import CodeKey, staff_secret, staff_tag
 from sync.custody import Custody
 from sync.entry import parse
+from sync.errors import OursBroken
 from sync.facts import ParcelCollected
 from sync.sitemap import SiteMap
-from tests.stage import KEY, SETTINGS, TRACKING, Stage
+from tests.stage import KEY, SETTINGS, TRACKING, Stage, small_map
 
 OTHER = staff_secret(bytes(range(16, 32)), KEY.site)
 HOUR = 3_600_000
@@ -355,6 +356,48 @@ def test_a_right_that_ended_does_not_open_again() -> None:
     assert (stage.screen().name, stage.screen().why) == ("collect.enter", "code.revoked")
 
 
+def test_a_tag_that_is_no_tag_matches_no_secret() -> None:
+    """A missing key must not equal an empty tag, and a tag that is not ASCII must not crash."""
+    stage = Stage()
+    _, parcel = held(stage)
+    for kind in ("collect", "courier"):
+        for tag, version in (("", 9), ("", 1), ("\u00e4\u00f6", 1)):
+            stage.hub(
+                facts.GrantIssued(
+                    grant=kind, tenant="acme", label="x", tag=tag, key_version=version, of=parcel
+                )
+            )
+    stage.enter(OTHER)
+    assert stage.screen().why == "code.unknown"
+    stage.login(OTHER)
+    assert stage.screen().why == "staff.unknown"
+
+
+def test_a_right_that_a_newer_version_restricts_is_not_used() -> None:
+    stage = Stage()
+    _, parcel = held(stage)
+    ref = collects(stage, parcel)
+    stage.hub(facts.LanesTied(of=ref, lanes={}), critical=True)
+    stage.enter(OTHER)
+    assert stage.screen().why == "door.cautious"
+
+
+def test_a_right_opens_a_claimed_parcel_for_as_long_as_its_code_does() -> None:
+    stage = Stage(map=small_map(sensors=False))
+    door, parcel = held(stage)
+    ref = collects(stage, parcel)
+    stage.enter(OTHER)
+    stage.opens()
+    stage.shut(door, occupied=None)
+    stage.after(SETTINGS.grace_ms)
+    assert stage.recorded(facts.ParcelClaimed)[0].by == ref
+    stage.enter(OTHER)
+    stage.shut(stage.opens(), occupied=None)
+    stage.after(SETTINGS.grace_ms + SETTINGS.claimed_ms + 1)
+    stage.enter(OTHER)
+    assert stage.screen().why == "code.retired"
+
+
 def test_a_revocation_while_the_door_is_open_does_not_undo_and_is_surfaced() -> None:
     stage = Stage()
     door, parcel = held(stage)
@@ -556,6 +599,19 @@ def test_nothing_is_done_for_the_cloud_before_this_epoch_has_begun() -> None:
     asks(stage)
     assert not stage.recorded(facts.OpenIntended)
     assert not stage.unwritten
+
+
+def test_what_this_site_writes_and_cannot_fold_stops_it() -> None:
+    stage = Stage()
+    stage.settings = replace(SETTINGS, epoch="e2-00000001")
+    stage.restart()
+    with pytest.raises(OursBroken, match=r"engine\.not_folded"):
+        stage.engine.state.write(facts.LanesTied(lanes={}))
+    again = Stage()
+    with pytest.raises(OursBroken, match=r"custody\.impossible"):
+        again.engine.state.write(
+            ParcelCollected(of="e1-00000001:sc1", door=1, by="code", basis="sensor")
+        )
 
 
 def test_a_secret_of_nobody_is_unknown() -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
+from gateway.core import promises
 from gateway.core.inputs import Button, ServiceSet, Trouble, Trust
 from sync import facts
 from sync.codes import CodeKey
@@ -238,6 +239,7 @@ def test_a_parcel_that_came_under_an_older_key_is_known_by_its_name() -> None:
     stage.see_all()
     door = stage.deposit()
     assert stage.recorded(facts.ParcelDeposited)[-1].key_version == 2
+    stage.hub(facts.ReservationMade(size="S", tag="x", key_version=9))  # of no key we have
     refs = [stage.promise(), stage.promise(tracking="AB1")]  # by the older key
     gone = stage.recorded(facts.ReservationClosed)
     assert [(fact.of, fact.parcel) for fact in gone] == [(refs[0], stage.box(door).parcel)]
@@ -286,6 +288,12 @@ def test_a_promise_made_with_an_unknown_key_is_nobodys_and_stands() -> None:
     ref = stage.hub(made)[0]
     assert sizes(stage)["S"] == 0
     assert ref in stage.engine.book.rights.escrow.promises
+
+
+def test_a_promise_that_has_ended_is_not_closed_again() -> None:
+    stage = stage_with(share=0)
+    promises.used(stage.engine.state, "e1-0000000b:hc7", "e1-00000001:sc3")
+    assert not stage.engine.state.pending
 
 
 # --- deficits ---------------------------------------------------------------------------------
