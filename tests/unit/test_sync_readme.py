@@ -5,10 +5,12 @@ Run as a program, this file writes them anew.
 
 import re
 from pathlib import Path
+from typing import get_args
 
+import msgspec
 import pytest
 
-from sync import facts
+from sync import facts, message
 from sync.custody import TABLE, Custody
 
 README = Path(__file__).resolve().parents[2] / "sync" / "README.md"
@@ -51,7 +53,21 @@ def cell(state: Custody, to: str | None) -> str:
     return "=" if to == state else str(to)
 
 
-TABLES = {"vocabulary": vocabulary, "custody": custody}
+def messages() -> str:
+    """Every message of a session: its number, its fields by key, its meaning."""
+    rows = ["| | Message | Fields, by key from 1 | Meaning |", "| --- | --- | --- | --- |"]
+    for number, kind in enumerate(get_args(message.Message)):
+        fields = ", ".join(f"`{field.name}`" for field in msgspec.structs.fields(kind))
+        meaning = " ".join((kind.__doc__ or "").split("\n\n")[0].split())
+        name = NAMES.get(kind.__name__, kind.__name__.lower())
+        rows.append(f"| {number} | `{name}` | {fields} | {meaning} |")
+    return "\n".join(rows)
+
+
+NAMES = {"Annexed": "annex", "Trouble": "error", "Piece": "snapshot"}
+"""What the format calls these types."""
+
+TABLES = {"vocabulary": vocabulary, "custody": custody, "messages": messages}
 
 
 def between(text: str, name: str) -> re.Match[str]:
