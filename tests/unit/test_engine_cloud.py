@@ -545,6 +545,7 @@ def test_a_stuck_door_that_the_hub_put_back_is_not_stuck_any_more() -> None:
         stage.after(400)
         stage.pulse_done()
         stage.after(SETTINGS.window_ms)
+    stage.hub(facts.GrantRevoked(of="e1-0000000b:hc9", by="x"))  # other news change nothing
     assert stage.engine.book.standing("door.stuck", door)
     seen = {"e1-00000001:sc": stage.engine.book.sizes["e1-00000001:sc"]}
     stage.hub(facts.CompartmentEnabled(door=door, by="x"), seen=seen)

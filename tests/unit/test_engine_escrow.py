@@ -1,6 +1,7 @@
 """Promises of the hub and rights to compartments: who gets what, what ends when, what goes over."""
 
 from dataclasses import replace
+from unittest.mock import patch
 
 import msgspec
 import pytest
@@ -121,6 +122,31 @@ def test_no_right_is_spent_that_the_hub_holds() -> None:
     stage.press(Button.SIZE, "S")
     assert stage.screen().why == "size.none_free"
     assert not stage.pulses()  # M and L went over too
+
+
+def test_planted_a_site_that_gives_away_all_that_is_free_breaks_a_promise() -> None:
+    stage = stage_with(share=2, floor=0)
+    stage.promise("S", "AB1")
+    stage.promise("S", "AB2")
+    with patch.object(promises.Room, "own", lambda room, kind: room.free[kind]):
+        stage.deposit()
+    assert stage.engine.book.deficits()
+    honest = stage_with(share=2, floor=0)
+    honest.promise("S", "AB1")
+    honest.promise("S", "AB2")
+    assert sizes(honest)["S"] == 0
+    assert not honest.engine.book.deficits()
+
+
+def test_planted_a_release_before_the_courier_is_done_gives_one_compartment_twice() -> None:
+    stage = stage_with(share=2, floor=0)
+    ref = stage.promise()
+    sizes(stage)
+    stage.press(Button.SIZE, "S")
+    stage.opens()
+    with patch.object(promises, "_stands", lambda *_: False):
+        stage.hub(facts.ReservationCancelled(of=ref, by="x"))
+    assert stage.recorded(facts.CapacityReleased)  # while the parcel goes in
 
 
 # --- a promised parcel ------------------------------------------------------------------------
