@@ -22,7 +22,7 @@ from sync.hub import logs
 from sync.hub.rooms import Hub
 from sync.hub.storage import HubShelf, Site
 from sync.link import WEBSOCKET, carry
-from sync.origin import Origin
+from sync.origin import Origin, epoch_order
 from sync.pullclient import Summary, pull, watch
 from sync.redial import IdleTime
 from sync.shelf import Item, Log
@@ -155,9 +155,8 @@ class Puller:
                 done = await pull(session, base, shelf, peer=f"site/{site.site_id}",
                                   cosign=visit.cosign)  # fmt: skip
                 await self._pulled(site, done)
-                urgent = next((log for log in await shelf.logs() if _is_urgent(log)), None)
-                if not done.more and urgent is not None:
-                    await watch(session, base, urgent.origin, urgent.size, POLL_S)
+                if not done.more:
+                    await _until_news(session, base, shelf)
             except (SyncError, aiohttp.ClientError, OSError, TimeoutError) as error:
                 code = error.code if isinstance(error, SyncError) else "exchange.unreachable"
                 hub.links.down(site.site_id, code)
@@ -246,6 +245,31 @@ class Visit:
         return self._hub.registry.shelf_of(self._site)
 
 
-def _is_urgent(log: Log) -> bool:
+async def _until_news(session: aiohttp.ClientSession, base: str, shelf: HubShelf) -> None:
+    """Return when the site has more, or we have, or after `POLL_S`; raises as asking does."""
+    logs = await shelf.logs()
+    tasks: list[asyncio.Task[object]] = []
+    for log in logs:
+        if log.own:
+            tasks.append(asyncio.ensure_future(shelf.beyond(log.origin, log.size, POLL_S)))
+        elif _is_present(log, logs):
+            asked = watch(session, base, log.origin, log.size, POLL_S)
+            tasks.append(asyncio.ensure_future(asked))
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _is_present(log: Log, logs: Sequence[Log]) -> bool:
+    """Return whether this is a log of the site's newest epoch."""
     named = Origin.parse(log.origin)
-    return named.voice is Writer.SITE and named.lane.value == "urgent"
+    if named.voice is not Writer.SITE:
+        return False
+    epochs = [one.epoch for one in map(Origin.parse, (log.origin for log in logs))
+              if one.voice is Writer.SITE]  # fmt: skip
+    return named.epoch == max(epochs, key=epoch_order)
