@@ -8,7 +8,7 @@ The site runs without any of it. No login in this version: the listener stands o
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -26,19 +26,19 @@ from gateway.errors import GatewayError
 from gateway.identity import database_of
 from gateway.runtime import End, Life
 from gateway.site import Who
-from gateway.uplink import Kept, Outlets, Uplink
+from gateway.uplink import Kept, Outlets, Uplink, arrived
 from sync import entry, pruning
 from sync.book import Book
-from sync.entry import Lane, Ref
+from sync.entry import Lane, Ref, Writer
 from sync.errors import StoreFailed, SyncError
 from sync.facts import TimeAnchored, from_entry
 from sync.moment import Anchor, Anchors, Utc
-from sync.origin import Ring
+from sync.origin import Origin, Ring
 from sync.pull import make_routes
 from sync.pullwire import Limits, Peer
 from sync.reader import LogFile
 from sync.rows import Record
-from sync.shelf import Shelf
+from sync.shelf import Item, Shelf
 from sync.store import Store
 
 PRUNE_S: Final = 86_400.0
@@ -71,11 +71,12 @@ class Exchange:
         self.kept = Kept()
         self.pull_url = ""
         self._store: Store | None = None
+        self._life: Life | None = None
 
     def beside(self, store: Store) -> list[Work]:
         """Return what runs beside a life: the link, and the chore of pruning."""
         self._store = store
-        works: list[Work] = [lambda life: self._prune_daily(life, store)]
+        works: list[Work] = [lambda life: self._chores(life, store)]
         if self.config.hub.url:
             works.append(lambda life: self._link(life, store))
         return works
@@ -104,7 +105,7 @@ class Exchange:
 
     def over(self) -> None:
         """A life is over: nobody is answered from its store any more."""
-        self._store = None
+        self._store = self._life = None
 
     def status(self) -> dict[str, object]:
         """Return what `status` shows of the cloud."""
@@ -159,7 +160,8 @@ class Exchange:
             yield
             return
         app = web.Application()
-        app.add_routes(make_routes(self._shelf, snapshot=self._snapshot))
+        routes = make_routes(self._shelf, snapshot=self._snapshot, arrived=self._pushed)
+        app.add_routes(routes)
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.5)
         await runner.setup()
         try:
@@ -184,6 +186,18 @@ class Exchange:
             raise StoreFailed("busy", "The site is starting: ask again in a moment.")
         return self._store
 
+    async def _pushed(
+        self, _request: web.Request, origin: str, first: int, items: Sequence[Item]
+    ) -> None:
+        """A backend pushed entries, and they are durable: the engine hears of them."""
+        if self._life is None:
+            return  # the next life reads them from the disk
+        if Origin.parse(origin).voice is Writer.SITE:
+            self._life.finish(End.HISTORY)
+            return
+        self._life.inbox.put(arrived(self.clock, origin, items))
+        _log.info("entries.pushed", origin=origin, first=first, count=len(items))
+
     async def _snapshot(self, _request: web.Request) -> bytes | None:
         kept = None if self._store is None else await self._store.latest_snapshot()
         if kept is None:
@@ -201,7 +215,8 @@ class Exchange:
 
     # --- pruning --------------------------------------------------------------------------------
 
-    async def _prune_daily(self, life: Life, store: Store) -> None:
+    async def _chores(self, life: Life, store: Store) -> None:
+        self._life = life
         await asyncio.sleep(FIRST_PRUNE_S)
         while True:
             await self.prune(life, store)

@@ -226,8 +226,7 @@ class Uplink:
                 self._owed.pop(origin, None)
             self._settle()
             return
-        entries = tuple(fold.read(str(named.log), item.index, item.entry) for item in items)
-        self._outlets.post(EntriesArrived(now=self._clock.now(), entries=entries))
+        self._outlets.post(arrived(self._clock, origin, items))
         _log.info("entries.arrived", log=str(named.log), first=first, count=len(items))
 
     async def _found(self, found: Found) -> None:
@@ -259,6 +258,20 @@ class Uplink:
         if stand.instance != instance:
             stand.instance, stand.held = instance, {}
         stand.held[origin] = max(size, stand.held.get(origin, 0))
+
+
+def arrived(clock: Clock, origin: str, items: Sequence[Item]) -> EntriesArrived:
+    """Return what the engine is told of entries of others that are durable here."""
+    log = str(Origin.parse(origin).log)
+    taken = tuple(fold.read(log, item.index, item.entry, _annex(item)) for item in items)
+    return EntriesArrived(now=clock.now(), entries=taken)
+
+
+def _annex(item: Item) -> tuple[bytes, bytes] | None:
+    annex = item.annex
+    if annex is None or annex.data is None or annex.salt is None:
+        return None
+    return annex.data, annex.salt
 
 
 @dataclass(slots=True)

@@ -62,7 +62,7 @@ def accept(chunk: Chunk, tree: Tree, known: Sequence[bytes], verifier: Verifier)
     `known` are the leaf hashes stored for indices [chunk.first, tree.size), as many of them as the
     chunk has entries for. `verifier` is named as the origin. The tree given is not changed.
     """
-    if chunk.first > tree.size:
+    if not 0 <= chunk.first <= tree.size:
         raise _refused("gap", "Send from the size that is held here.", size=tree.size)
     if len(chunk.entries) > CHUNK_ENTRIES_MAX or sum(map(len, chunk.entries)) > CHUNK_BYTES_MAX:
         raise _refused("size", "Send fewer entries at once.", entries=len(chunk.entries))
