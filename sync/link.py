@@ -12,6 +12,7 @@ them have an end, and a peer that does not read is closed (`exchange.not_reading
 
 import asyncio
 import contextlib
+import functools
 import socket
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -72,8 +73,8 @@ class Summary(msgspec.Struct, frozen=True):
 
     @property
     def progress(self) -> bool:
-        """Whether entries came or went."""
-        return self.counters.entries_in > 0 or self.counters.entries_out > 0
+        """Whether anything of a segment came, or arrived there: a part counts, it is kept."""
+        return self.counters.moved > 0
 
 
 async def carry(
@@ -95,9 +96,9 @@ async def carry(
     link = _Link(ws, session, shelf, now_ms=now_ms, idle=idle or IdleTime())
     clerk = Clerk(session, shelf, hooks, now_ms)
     _tune(ws)
-    tasks = [link.spawn(link.reads()), link.spawn(link.writes()), link.spawn(link.watches())]
+    tasks = [link.spawn(link.reads), link.spawn(link.writes), link.spawn(link.watches)]
     if stop is not None:
-        tasks.append(link.spawn(link.stops(stop)))
+        tasks.append(link.spawn(lambda: link.stops(stop)))
     try:
         await link.works(clerk, annexes=options.annexes, time_ms=max(utc_ms(), 0))
     finally:
@@ -142,13 +143,13 @@ class _Link:
 
     # --- the tasks ------------------------------------------------------------------------------
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
         """Run a task whose end is the end of the link."""
         return asyncio.ensure_future(self._guard(work))
 
-    async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _guard(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
-            await work
+            await work()
         except _LOST:
             self._lose(_GONE)
         except StoreFailed as error:
@@ -170,6 +171,7 @@ class _Link:
                 if self._pinged_ms is not None:
                     self._pinged_ms = None
                     self._idle.survived()
+                    await self._inbox.put(None)
             else:
                 self._lose(_reason(message))
                 return
@@ -200,7 +202,7 @@ class _Link:
                         sizes[log.origin] = log.size
                         await self._inbox.put(log)
                     if log.own and log.origin not in watched:
-                        watched[log.origin] = self.spawn(self._watches(log))
+                        watched[log.origin] = self.spawn(functools.partial(self._watches, log))
                 await asyncio.sleep(WATCH_S)  # a look at the shelf, not a retry
         finally:
             for task in watched.values():
@@ -245,6 +247,7 @@ class _Link:
             async with asyncio.timeout(max(self._next_ms() - self._now_ms(), 0) / 1000):
                 event = await self._inbox.get()
         except TimeoutError:
+            self._wake_ms = None  # the session says anew when it wants to be woken
             await self._pings()
             return self._session.tick(self._now_ms())
         if isinstance(event, bytes):

@@ -68,7 +68,8 @@ _STOPS_NOTHING: Final = frozenset({"exchange.receipt", "exchange.ahead", "exchan
 class Counters(msgspec.Struct):
     """What a session did. Bytes are those of messages; `ignored` are unknown types and keys.
 
-    `foreign`: logs of the peer that are not for us; `repeats`: messages that brought nothing.
+    `foreign`: logs of the peer that are not for us; `repeats`: messages that brought nothing;
+    `moved`: bytes of segments that have come, and those of ours that the peer says it has.
     """
 
     bytes_in: int = 0
@@ -78,6 +79,7 @@ class Counters(msgspec.Struct):
     ignored: int = 0
     foreign: int = 0
     repeats: int = 0
+    moved: int = 0
 
 
 class Session:
@@ -218,6 +220,7 @@ class Session:
         code = self._sender.overdue(now_ms)
         if self.peer is None and now_ms - self._started_at >= HELLO_MS:
             code = "exchange.no_hello"
+        self._wake = None
         if code is not None:
             return self._close(code, {"after_ms": now_ms - self._started_at})
         return self._finish([], now_ms)
@@ -324,6 +327,7 @@ class Session:
         counters.entries_out = self._sender.entries
         counters.foreign = self._terms.foreign
         counters.repeats = self._receiver.repeats
+        counters.moved = self._receiver.received + self._sender.window.received
 
     def _spend(self, now_ms: int) -> None:
         """Pay for a message that costs its sender little and brings us nothing."""

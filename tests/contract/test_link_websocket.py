@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,16 +19,19 @@ from sync.entry import Writer
 from sync.exchange import Found, Memory
 from sync.link import WEBSOCKET, Summary, carry
 from sync.message import Frame, Have, Hello
-from sync.redial import IdleTime
+from sync.redial import IDLE_LEAST_MS, IdleTime
 from sync.shelf import Item, Log
 from sync.terms import Options
-from tests.pair import COSIGNER, HUB, SITE, log_of, shelf_of
+from tests.pair import COSIGNER, HUB, SITE, SITE_SEED, log_of, shelf_of
 from tests.shelf_memory import MemoryShelf, entry, private
 
 CUSTODY = log_of(SITE, "custody")
 URGENT = log_of(SITE, "urgent")
 TELEMETRY = log_of(SITE, "telemetry")
 HUB_CUSTODY = log_of(HUB, "custody")
+
+
+Handler = Callable[[web.Request], Awaitable[web.WebSocketResponse]]
 
 
 def now_ms() -> int:
@@ -47,6 +50,7 @@ class Side:
     holds: dict[str, int] = field(default_factory=dict)
     summaries: list[Summary] = field(default_factory=list)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
+    idle: IdleTime = field(default_factory=IdleTime)
     more: dict[str, Any] = field(default_factory=dict)
 
     def options(self) -> Options:
@@ -66,7 +70,7 @@ class Side:
             self.shelf,
             Hooks(arrived=self._arrived, found=self._found, holds=self._holds, cosign=self._cosign),
             now_ms=now_ms,
-            idle=IdleTime(),
+            idle=self.idle,
             stop=self.stop,
         )
         self.summaries.append(summary)
@@ -87,8 +91,8 @@ class Side:
 
 
 @contextlib.asynccontextmanager
-async def serving(side: Side) -> AsyncIterator[int]:
-    """Listen; every connection is one link of `side`. Gives the port."""
+async def serving(side: Side, handler: Handler | None = None) -> AsyncIterator[int]:
+    """Listen; every connection is one link of `side`, or the handler's. Gives the port."""
 
     async def answer(request: web.Request) -> web.WebSocketResponse:
         ws = web.WebSocketResponse(**WEBSOCKET)
@@ -97,7 +101,7 @@ async def serving(side: Side) -> AsyncIterator[int]:
         return ws
 
     app = web.Application()
-    app.router.add_get("/link", answer)
+    app.router.add_get("/link", handler or answer)
     runner = web.AppRunner(app, shutdown_timeout=1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -210,6 +214,7 @@ async def test_a_cut_link_goes_on_at_a_byte() -> None:
     async with serving(hub) as port, wire(port, whole * 3 // 4) as shaky:
         first = await dial(site, shaky)
         assert first.reason == "gone"
+        assert first.progress, "half a segment is kept"
         await until(lambda: len(hub.summaries) == 1)
         assert size(hub, CUSTODY) == 0
         held = len(hub.memory.parts[0].data)
@@ -288,3 +293,98 @@ async def test_what_a_hook_raises_reaches_the_owner(monkeypatch: pytest.MonkeyPa
         with pytest.raises(ZeroDivisionError):
             await dial(site, port)
     assert size(site, HUB_CUSTODY) == 1
+
+
+async def test_a_quiet_link_is_pinged_and_what_survives_is_learned() -> None:
+    site, hub = ends()
+    site.idle.ms = 40
+    async with serving(hub) as port:
+        link = asyncio.ensure_future(dial(site, port))
+        await until(lambda: site.idle.ms >= 160)
+        assert not link.done()
+        site.stop.set()
+        assert (await link).reason == "stopped"
+
+
+async def test_a_ping_that_is_not_answered_ends_the_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sync.link.PONG_MS", 50)
+    site, hub = ends()
+    site.idle.ms = 1_000
+
+    async def deaf(request: web.Request) -> web.WebSocketResponse:
+        ws = web.WebSocketResponse(**WEBSOCKET)
+        await ws.prepare(request)
+        await asyncio.sleep(20)
+        return ws
+
+    async with serving(hub, deaf) as port:
+        summary = await dial(site, port)
+    assert summary.reason == "exchange.dead"
+    assert not summary.theirs
+    assert site.idle.ms == IDLE_LEAST_MS
+
+
+async def test_text_is_no_message_and_a_peer_that_leaves_is_gone() -> None:
+    _, hub = ends()
+    expected: list[str] = []
+    async with serving(hub) as port, aiohttp.ClientSession() as session:
+        for says, reason in (("hello", "exchange.message"), ("", "gone")):
+            async with session.ws_connect(f"http://127.0.0.1:{port}/link", **WEBSOCKET) as ws:
+                if says:
+                    await ws.send_str(says)
+                    await _read_to_the_end(ws)
+            expected.append(reason)
+            await until(lambda: [one.reason for one in hub.summaries] == expected)
+    assert [one.theirs for one in hub.summaries] == [True, False]
+    assert not any(one.progress for one in hub.summaries)
+
+
+async def test_a_peer_that_does_not_read_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sync.link.OUTBOX_BYTES_MAX", 100)
+    site, hub = ends()
+    async with serving(hub) as port:
+        summary = await dial(site, port)
+    assert summary.reason == "exchange.not_reading"
+    assert summary.theirs
+
+
+@pytest.mark.parametrize("call", ["logs", "beyond", "root"])
+async def test_a_disk_that_fails_on_reading_ends_the_link(call: str) -> None:
+    site, hub = ends()
+    for number in range(3):
+        site.shelf.write(CUSTODY, entry(number))
+    async with serving(hub) as port:
+        link = asyncio.ensure_future(dial(site, port))
+        await until(lambda: site.holds.get(CUSTODY) == 3)
+        site.stop.set()
+        await link
+        site.stop.clear()
+        hub.shelf.forget_to(2, CUSTODY)
+        site.shelf.fail_next(call)
+        summary = await dial(site, port)
+    assert summary.reason == "exchange.store"
+    assert not summary.theirs
+
+
+async def test_a_bug_beside_the_work_reaches_the_owner() -> None:
+    site, hub = ends()
+    site.shelf.fail_next("beyond", ZeroDivisionError())
+    async with serving(hub) as port:
+        with pytest.raises(ZeroDivisionError):
+            await dial(site, port)
+
+
+async def test_an_epoch_that_begins_during_a_link_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sync.link.WATCH_S", 0.05)
+    site, hub = ends()
+    later = log_of(SITE, "custody", "e2-00000002")
+    async with serving(hub) as port:
+        link = asyncio.ensure_future(dial(site, port))
+        await until(lambda: bool(hub.shelf.calls))
+        site.shelf.begin(later, SITE_SEED)
+        site.shelf.write(later, entry(1))
+        await until(lambda: site.holds.get(later) == 1)
+        site.stop.set()
+        await link
