@@ -22,7 +22,7 @@ from sync import facts
 from sync.capacity import name_of
 from sync.custody import Custody
 from sync.fold import Taken
-from sync.join import ref_order
+from sync.join import log_order, ref_order
 from sync.records import Request
 
 TEXT_MAX = 100
@@ -41,13 +41,15 @@ HELD_ALARMS = (
 def arrived(state: State, entries: tuple[Taken, ...]) -> None:
     """Fold what came, and end what a revocation ends at once. `react` does the rest.
 
-    Entries of this very epoch that we do not have: somebody knows more of us than we do.
+    Entries of this very epoch that we do not have, or of a later one: somebody knows more of us
+    than we do. They are not folded: nothing of ours could follow them.
     """
-    own, ahead = f"{state.settings.epoch}:s", False
+    epoch, ahead = state.settings.epoch, False
     for taken in entries:
-        if not taken[0].startswith(own):
+        log, index = taken[0], taken[1]
+        if ":s" not in log or log_order(log) < log_order(epoch):
             state.book.take(*taken)
-        elif taken[1] >= state.book.sizes.get(taken[0], 0):
+        elif index >= state.book.sizes.get(log, 0):
             ahead = True
     if ahead:
         fence.raised(state, "peer.ahead")

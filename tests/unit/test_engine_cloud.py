@@ -587,10 +587,15 @@ def test_somebody_who_knows_more_of_this_epoch_than_we_do_raises_the_fence() -> 
     own = stage.log[2]
     stage.send(EntriesArrived(now=stage.now, entries=(own,)))  # one of ours that we have
     assert not stage.engine.book.fenced
-    ahead = ("e1-00000001:sc", 900, *own[2:])
-    stage.send(EntriesArrived(now=stage.now, entries=(ahead,)))
-    assert stage.engine.book.fences
-    assert stage.recorded(facts.FenceSet)[0].why == "peer.ahead"
+    for log, index in (("e1-00000001:sc", 900), ("e2-00000007:su", 0), ("e2-00000007:sc", 0)):
+        stage = Stage()
+        ahead = (log, index, *own[2:])
+        stage.send(EntriesArrived(now=stage.now, entries=(ahead,)))
+        assert stage.recorded(facts.FenceSet)[0].why == "peer.ahead"
+        assert log not in stage.engine.book.sizes or "e1" in log
+        assert stage.engine.book.fences
+        stage.door(1, is_open=True)  # what happens here is still put on record
+        assert stage.recorded(facts.DoorForced)
 
 
 def test_nothing_is_done_for_the_cloud_before_this_epoch_has_begun() -> None:
