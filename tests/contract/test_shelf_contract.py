@@ -335,9 +335,8 @@ async def test_annexes_come_apart_and_must_match(holder: Holder) -> None:
     await refused(put(STRANGER.origin(Lane.CUSTODY), [one]), "exchange.unknown_origin")
 
 
+@pytest.mark.lasting
 async def test_an_erasing_entry_takes_the_annex_and_it_does_not_come_back(holder: Holder) -> None:
-    if not holder.erases:
-        pytest.skip("this double replays no erasures")
     writing = Writing(holder.other).add(private(0, b"one"), private(1, b"two"))
     await holder.shelf.extend(writing.chunk(0, 2))
     first = (0, Annex(SALT, b"one", None))
@@ -351,9 +350,8 @@ async def test_an_erasing_entry_takes_the_annex_and_it_does_not_come_back(holder
     assert [item.annex for item in items] == [Annex(None, None, mark) for mark in marks]
 
 
+@pytest.mark.lasting
 async def test_an_own_annex_is_erased_by_the_other_voice_too(holder: Holder) -> None:
-    if not holder.erases:
-        pytest.skip("this double replays no erasures")
     await holder.write([Record(Lane.CUSTODY, 0, private(0, b"one"), b"one", SALT)])
     writing = Writing(holder.other).add(erasure(0, f"{holder.own.log(Lane.CUSTODY)}0"))
     await holder.shelf.extend(writing.chunk(0, 1))
@@ -361,10 +359,9 @@ async def test_an_own_annex_is_erased_by_the_other_voice_too(holder: Holder) -> 
     assert item.annex == Annex(None, None, f"{writing.log}0")
 
 
+@pytest.mark.lasting
 async def test_an_erasure_may_come_before_what_it_erases(holder: Holder) -> None:
     """Of an entry, and of a log, that nobody here has seen yet; and one that means nothing."""
-    if not holder.erases:
-        pytest.skip("this double replays no erasures")
     urgent = Writing(holder.other, Lane.URGENT)
     log = holder.other.log(Lane.CUSTODY)
     strange = erasure(2, "e9-00000000:sc5")
@@ -481,9 +478,9 @@ def test_an_instance_is_sixteen_hex_digits(holder: Holder) -> None:
     assert set(holder.shelf.instance) <= set("0123456789abcdef")
 
 
+@pytest.mark.lasting
 async def test_everything_taken_in_is_there_after_reopening(holder: Holder) -> None:
-    if holder.reopen is None:
-        pytest.skip("nothing lasts in this double")
+    assert holder.reopen is not None
     origin = holder.own.origin(Lane.CUSTODY)
     await holder.write(own([plain(n) for n in range(3)]))
     writing = Writing(holder.other).add(plain(0), private(1, b"one"))

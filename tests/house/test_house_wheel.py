@@ -128,11 +128,12 @@ def test_every_module_of_the_wheel_imports_with_the_packages_it_asks_for(
 ) -> None:
     program = (
         "import importlib, pkgutil, sys\n"
+        "EXTRA = ['sync.hub.postgres']  # needs the extra of that name\n"
         f"for name in {PACKAGES!r}:\n"
         "    package = importlib.import_module(name)\n"
         "    assert package.__file__.startswith(sys.prefix), package.__file__\n"
         "    for module in pkgutil.walk_packages(package.__path__, name + '.'):\n"
-        "        if not module.name.endswith('__main__'):\n"
+        "        if not module.name.endswith('__main__') and module.name not in EXTRA:\n"
         "            importlib.import_module(module.name)\n"
     )
     run(alone / "python", "-c", program, cwd=tmp_path)
