@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
+from certs.keys import SigningKey
 from certs.note import cosign
 from sync import message
 from sync.clerk import Hooks
@@ -52,6 +53,7 @@ class Side:
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     idle: IdleTime = field(default_factory=IdleTime)
     more: dict[str, Any] = field(default_factory=dict)
+    cosigner: SigningKey = COSIGNER
 
     def options(self) -> Options:
         options: dict[str, Any] = {
@@ -87,7 +89,7 @@ class Side:
         self.holds[origin] = size
 
     async def _cosign(self, log: Log) -> str | None:
-        return log.note + cosign(log.note, COSIGNER, 1_800_000_000)
+        return log.note + cosign(log.note, self.cosigner, 1_800_000_000)
 
 
 @contextlib.asynccontextmanager
