@@ -9,9 +9,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 UNIT = ROOT / "deploy/systemd/locker-gateway.service"
+HUB = ROOT / "deploy/systemd/locker-hub.service"
 RULES = ROOT / "deploy/udev/60-locker-rs485.rules"
 # Everything that runs, or that gives a right, on a site's machine. A new one is a decision.
-UNITS = {"locker-gateway.service"}
+UNITS = {"locker-gateway.service", "locker-hub.service"}
+both = pytest.mark.parametrize("unit", [UNIT, HUB], ids=["gateway", "hub"])
 DEVICE_RULES = {"60-locker-rs485.rules"}
 KEY = re.compile(
     r"(ACTION|SUBSYSTEM|DRIVER|ATTRS?\{[\w/]+\}|ENV\{\w+\}|SYMLINK|GROUP|MODE|GOTO|LABEL)"
@@ -30,9 +32,9 @@ def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def settings() -> dict[str, list[str]]:
+def settings(unit: Path = UNIT) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for line in UNIT.read_text().splitlines():
+    for line in unit.read_text().splitlines():
         name, equals, value = line.partition("=")
         if equals and not line.startswith("#"):
             found.setdefault(name, []).append(value)
@@ -56,8 +58,9 @@ def test_only_the_listed_units_and_rules_are_shipped() -> None:
     assert {path.name for path in RULES.parent.iterdir()} == DEVICE_RULES
 
 
-def test_the_service_scores_two_or_better() -> None:
-    result = analyze("security", "--offline=yes", "--threshold=20", str(UNIT))
+@both
+def test_each_service_scores_two_or_better(unit: Path) -> None:
+    result = analyze("security", "--offline=yes", "--threshold=20", str(unit))
     assert result.returncode == 0, result.stdout + result.stderr
 
 
@@ -68,11 +71,12 @@ def test_a_careless_service_would_not_pass(tmp_path: Path) -> None:
     assert result.returncode != 0
 
 
-def test_systemd_accepts_every_line_of_the_service(tmp_path: Path) -> None:
-    here = tmp_path / UNIT.name  # the program it starts is not installed on this machine
-    here.write_text(re.sub(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", UNIT.read_text()))
+@both
+def test_systemd_accepts_every_line_of_each_service(unit: Path, tmp_path: Path) -> None:
+    here = tmp_path / unit.name  # the program it starts is not installed on this machine
+    here.write_text(re.sub(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", unit.read_text()))
     result = analyze("verify", "--man=no", str(here))
-    ours = [line for line in result.stderr.splitlines() if UNIT.name in line]
+    ours = [line for line in result.stderr.splitlines() if unit.name in line]
     assert (result.returncode, ours) == (0, [])
 
 
@@ -85,6 +89,36 @@ def test_the_service_starts_the_real_command_and_is_watched() -> None:
     assert int(found["WatchdogSec"][0]) > 0
     assert found["Restart"] == ["always"]
     assert int(found["RestartSec"][0]) >= 1, "a crash loop must not spin"
+
+
+def test_the_hub_says_when_it_is_ready_and_is_watched_by_nobody_it_does_not_feed() -> None:
+    found = settings(HUB)
+    command = found["ExecStart"][0].split()
+    assert Path(command[0]).name == "locker-hub"
+    assert command[1:] == ["run", "/var/lib/locker-hub"]
+    assert found["StateDirectory"] == ["locker-hub"]
+    assert found["Type"] == ["notify"]
+    told = "".join(path.read_text() for path in (ROOT / "sync/hub").glob("*.py"))
+    assert ("READY=1" in told, "WATCHDOG=1" in told) == (True, "WatchdogSec" in found)
+    assert found["Restart"] == ["always"]
+    assert int(found["RestartSec"][0]) >= 1, "a crash loop must not spin"
+
+
+def test_the_hub_sees_no_device_and_talks_on_loopback_alone() -> None:
+    found = settings(HUB)
+    assert (found["DevicePolicy"], found["PrivateDevices"]) == (["closed"], ["yes"])
+    assert "DeviceAllow" not in found
+    assert found["CapabilityBoundingSet"] == [""]
+    assert (found["IPAddressDeny"], found["IPAddressAllow"]) == (["any"], ["localhost"])
+
+
+def test_the_hub_runs_as_a_user_who_can_run_its_commands() -> None:
+    # Its keys are refused to everybody but their owner; a user that comes and goes cannot be asked.
+    found = settings(HUB)
+    assert "DynamicUser" not in found
+    told = (ROOT / "deploy/README.md").read_text()
+    assert "useradd --system --user-group --no-create-home --home-dir" in told
+    assert f" {found['User'][0]}\n" in told
 
 
 def test_the_service_sees_serial_lines_and_no_other_device() -> None:
