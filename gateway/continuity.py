@@ -91,15 +91,17 @@ def write_witness(data: Path, witness: Witness) -> None:
     replace_durably(data / WITNESS, msgspec.json.encode(witness) + b"\n", _unwritable)
 
 
-def parents(data: Path) -> dict[str, tuple[int, str]]:
+def parents(data: Path, folded: Mapping[str, int]) -> dict[str, tuple[int, str]]:
     """Return what an epoch that begins now follows, as `epoch.opened` names parents.
 
     {origin: (size, base64 root)}: the own logs that are not empty, from the last epoch on that
-    wrote of custody. Earlier ones are named by that epoch's own first entry.
+    wrote of custody. Earlier ones are named by that epoch's own first entry. A log of which the
+    book has folded nothing is no parent: one of a clone, begun on a history that is not ours, waits
+    for ever.
     """
     found = {}
     with LogFile.open(database_of(data)) as log:
-        own = [head for head in log.heads() if head.own and head.size]
+        own = [head for head in log.heads() if head.own and folded.get(str(head.log), 0)]
         wrote = [epoch_order(one.log.epoch) for one in own if one.log.lane is Lane.CUSTODY]
         last = max(wrote, default=(0, ""))
         for head in own:

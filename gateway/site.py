@@ -292,7 +292,7 @@ async def begin_log(engine: Engine, store: StorePort, clock: Clock, data: Path) 
     """
     names = identity.load_names(data)
     why, book = continuity.broken(data), engine.book
-    parents = continuity.parents(data)
+    parents = continuity.parents(data, book.sizes)
     begun = EpochBegun(
         now=clock.now(),
         token="",

@@ -144,12 +144,22 @@ class Uplink:
         )
 
     def _accepts(self, origin: str) -> bool:
-        """Take the hub's lanes for this site, and what is ours of older epochs."""
+        """Take the hub's lanes for this site, and what is ours of older epochs.
+
+        Not what somebody wrote as us after this epoch: folded, it would end the custody of ours.
+        """
+        return self._concerns(origin) and not self._is_later(origin, self._epoch())
+
+    def _concerns(self, origin: str) -> bool:
         try:
             named = Origin.parse(origin)
         except TheirsInvalid:
             return False
         return f"{named.operator}/site/{named.site}" == self._site
+
+    def _epoch(self) -> str:
+        present = self._store.checkpoint(Lane.CUSTODY).partition("\n")[0]
+        return Origin.parse(present).epoch
 
     def _note(self, summary: Summary) -> bool:
         stand, counters = self.stand, summary.counters
@@ -187,8 +197,7 @@ class Uplink:
 
     async def _greeted(self, told: Mapping[str, int]) -> None:
         """Learn what the hub holds of our older epochs that is not here."""
-        self._owed, present = {}, self._store.checkpoint(Lane.CUSTODY).partition("\n")[0]
-        epoch = Origin.parse(present).epoch
+        self._owed, epoch = {}, self._epoch()
         for origin, size in told.items():
             if size and self._is_later(origin, epoch):
                 await self._overtaken(origin)
@@ -201,7 +210,7 @@ class Uplink:
 
     def _is_later(self, origin: str, epoch: str) -> bool:
         """Return whether this is a log of ours, of an epoch after the present one."""
-        if not self._accepts(origin) or Origin.parse(origin).voice is not Writer.SITE:
+        if not self._concerns(origin) or Origin.parse(origin).voice is not Writer.SITE:
             return False
         return epoch_order(Origin.parse(origin).epoch) > epoch_order(epoch)
 
