@@ -77,7 +77,7 @@ class StoreIntake(StoreWriter):
             raise StoreFailed("full", path=str(self._path))
 
         def step(file: sqlite3.Connection) -> Outcome:
-            held = self._held_log(file, chunk.origin)
+            held = self._held_log(file, chunk.origin, chunk.note)
             known = lookup.leaves(file, held.head.id, chunk.first, min(held.tree.size, chunk.size))
             accepted = accept(chunk, held.tree, known, Verifier.from_vkey(held.head.vkey))
             if not accepted.entries and held.head.note:
@@ -102,20 +102,20 @@ class StoreIntake(StoreWriter):
             )
         return named
 
-    def _held_log(self, file: sqlite3.Connection, origin: str) -> Held:
-        """Return a log as it is durably, begun if there is none."""
+    def _held_log(self, file: sqlite3.Connection, origin: str, note: str) -> Held:
+        """Return a log as it is durably, begun with the key of `note` if there is none."""
         named = self._may_extend(origin)
         held, head = self._held.get(origin), self._heads.get(origin)
         if held is None and head is not None:
             held = extend.resume(head, count_entries(file, head.id), read_nodes(file, head.id))
             self._held[origin] = held
-        return self._begun(named) if held is None else held
+        return self._begun(named, note) if held is None else held
 
-    def _begun(self, named: Origin) -> Held:
+    def _begun(self, named: Origin, note: str) -> Held:
         identity = self._identity
         assert identity is not None
         mine = named.signer == f"{identity.operator}/{identity.writer}"
-        verifier = self._ring.verifier(named)
+        verifier = self._ring.verifier(named, note)
         if mine:
             own = Verifier(str(named), identity.key(named.lane).verifier.public)
             verifier = own if verifier is None else verifier

@@ -24,6 +24,7 @@ __all__ = [
     "OpenAsked",
     "ParcelNamed",
     "RefText",
+    "RekeyAsked",
     "RelayAsked",
     "ReservationAsked",
     "ServiceAsked",
@@ -74,6 +75,12 @@ class SiteAsked(Body, frozen=True, kw_only=True):
     vkey: Annotated[str, Meta(max_length=400)]
     url: Annotated[str, Meta(max_length=512)] = ""
     label: Annotated[str, Meta(max_length=64)] = ""
+
+
+class RekeyAsked(Body, frozen=True, kw_only=True):
+    """The writer's vkey of a gateway that replaces a lost one."""
+
+    vkey: Annotated[str, Meta(max_length=400)]
 
 
 class GrantAsked(Body, frozen=True, kw_only=True):

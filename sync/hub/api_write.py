@@ -27,6 +27,12 @@ async def add_site(call: Call) -> t.SiteShown:
     return await show(call.hub, site)
 
 
+async def rekey_site(call: Call) -> t.SiteShown:
+    """Take in the key of a site's new gateway."""
+    body: t.RekeyAsked = call.body
+    return await show(call.hub, await call.hub.registry.rekey(call.site.site_id, body.vkey))
+
+
 async def issue_grant(call: Call) -> t.GrantMade:
     """Issue a grant; its secret is in this answer and nowhere else."""
     body: t.GrantAsked = call.body
@@ -190,6 +196,11 @@ ROUTES: Final = (
         "POST", "/sites", "addSite", "Add a site; the same one again changes nothing.", add_site,
         t.SiteShown, t.SiteAsked,
         refusals=("site.id", "site.vkey", "site.url", "site.label", "hub.site_exists"),
+    ),
+    Route(
+        "POST", "/sites/{site}/rekey", "rekeySite",
+        "Take in the key of a gateway that replaces a lost one; the older ones stay good.",
+        rekey_site, t.SiteShown, t.RekeyAsked, (SITE,), refusals=("site.vkey", "site.keys"),
     ),
     Route(
         "POST", "/sites/{site}/grants", "issueGrant",

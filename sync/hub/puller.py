@@ -36,6 +36,9 @@ PAUSE_S: Final = 15.0
 SITES_S: Final = 30.0
 """How often the list of reachable sites is read anew."""
 
+LOST: Final = frozenset({"rolled_back", "fork"})
+"""What is found of a log of ours once this store was put back."""
+
 _log = logs.get("puller")
 
 
@@ -89,7 +92,7 @@ class Puller:
         return ws
 
     async def _carry(self, ws: web.WebSocketResponse, site: Site, stop: asyncio.Event) -> str:
-        hub, visit = self._hub, Visit(self._hub, site)
+        hub, visit = self._hub, Visit(self._hub, site, stop)
         shelf = hub.registry.shelf_of(site)
         options = Options(
             side=Writer.HUB,
@@ -147,14 +150,16 @@ class Puller:
 
     async def _pull(self, session: aiohttp.ClientSession, site: Site) -> None:
         """Pull one site, then wait until it has more."""
-        hub, visit = self._hub, Visit(self._hub, site)
+        hub = self._hub
         base = f"{site.url.rstrip('/')}/sync/v1"
         while True:
             try:
-                shelf = hub.registry.shelf_of(await hub.registry.get(site.site_id))
+                site = await hub.registry.get(site.site_id)
+                visit = Visit(hub, site, asyncio.Event())
+                shelf = hub.registry.shelf_of(site)
                 done = await pull(session, base, shelf, peer=f"site/{site.site_id}",
                                   cosign=visit.cosign)  # fmt: skip
-                await self._pulled(site, done)
+                await self._pulled(site, visit, done)
                 if not done.more:
                     await _until_news(session, base, shelf)
             except (SyncError, aiohttp.ClientError, OSError, TimeoutError) as error:
@@ -162,7 +167,7 @@ class Puller:
                 hub.links.down(site.site_id, code)
                 await asyncio.sleep(PAUSE_S)
 
-    async def _pulled(self, site: Site, done: Summary) -> None:
+    async def _pulled(self, site: Site, visit: "Visit", done: Summary) -> None:
         hub = self._hub
         hub.links.up(site.site_id, "pull", hub.clock.utc_ms())
         hub.links.heard(
@@ -170,6 +175,8 @@ class Puller:
         )
         for found in done.found:
             await hub.storage.audit(site.site_id, f"log.{found.verdict}", {"origin": found.origin})
+            if found.verdict in LOST:
+                await visit.lost(found.origin)
         for refusal in done.refused:
             await hub.storage.audit(site.site_id, refusal.error.code, {"origin": refusal.origin})
         await hub.arrived(site.site_id)
@@ -180,9 +187,10 @@ class Puller:
 class Visit:
     """One site's link, as the hub takes part in it."""
 
-    def __init__(self, hub: Hub, site: Site) -> None:
-        self._hub, self._site = hub, site
+    def __init__(self, hub: Hub, site: Site, stop: asyncio.Event) -> None:
+        self._hub, self._site, self._stop = hub, site, stop
         self._owed: dict[str, int] = {}
+        self._came_back = False
 
     def accepts(self, origin: str) -> bool:
         """Take this site's logs, and what it holds of ours (after a restore it heals us)."""
@@ -200,7 +208,7 @@ class Visit:
             for origin, size in told.items()
             if size > held.get(origin, 0) and self.accepts(origin)
         }
-        ours = {origin for origin in lag if Origin.parse(origin).voice is Writer.HUB}
+        ours = {origin for origin in lag if _is_ours(origin)}
         self._owed = {origin: told[origin] for origin in ours}
         self._hub.links.behind(self._site.site_id, lag)
         await self._heal()
@@ -213,6 +221,9 @@ class Visit:
         if origin in lag:
             lag[origin] = max(0, lag[origin] - len(items))
             hub.links.behind(site_id, {name: count for name, count in lag.items() if count})
+        if self._site.fenced and not self._came_back and _is_ours(origin):
+            self._came_back = True
+            await hub.put_back(site_id)
         if self._owed.get(origin, 0) <= size:
             self._owed.pop(origin, None)
         hub.links.heard(site_id, hub.clock.utc_ms())
@@ -226,6 +237,18 @@ class Visit:
         await self._hub.storage.audit(
             self._site.site_id, f"log.{found.what}", {"origin": found.origin, **evidence}
         )
+        if found.what in LOST:
+            await self.lost(found.origin)
+
+    async def lost(self, origin: str) -> None:
+        """Sign nothing more in an epoch of which somebody holds more than we do, or another one.
+
+        This link ends, and the next one brings what is lost.
+        """
+        log = await self._shelf().log(origin)
+        if log is not None and log.own:
+            self._site = await self._hub.lost(self._site.site_id)
+            self._stop.set()
 
     async def cosign(self, log: Log) -> str | None:
         """Return the log's checkpoint with our cosignature; it is stored here durably."""
@@ -243,6 +266,10 @@ class Visit:
 
     def _shelf(self) -> HubShelf:
         return self._hub.registry.shelf_of(self._site)
+
+
+def _is_ours(origin: str) -> bool:
+    return Origin.parse(origin).voice is Writer.HUB
 
 
 async def _until_news(session: aiohttp.ClientSession, base: str, shelf: HubShelf) -> None:

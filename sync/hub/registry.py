@@ -21,6 +21,8 @@ from sync.hub.storage import HubShelf, Moved, Site, Storage
 from sync.origin import Origin, Ring, epoch_order
 
 LABEL_CHARACTERS_MAX: Final = 64
+KEYS_MAX: Final = 16
+"""Keys of one site: each replaced gateway has another."""
 _TRIES: Final = 5
 _site_id = re.compile(r"[a-z0-9-]{1,32}").fullmatch
 _url = re.compile(r"https?://[A-Za-z0-9.:\[\]-]{1,255}(?:/[A-Za-z0-9._~/-]{0,255})?").fullmatch
@@ -48,12 +50,7 @@ class Registry:
         writer = self._writer(site_id, vkey)
         known = await self._storage.site(site_id)
         if known is not None:
-            if (known.vkey, known.url) != (writer.vkey, url):
-                raise TheirsInvalid(
-                    "hub.site_exists", "This site is on record with another key or URL.",
-                    site=site_id,
-                )  # fmt: skip
-            return known
+            return _same(known, writer.vkey, url)
         site = Site(
             site_id=site_id,
             operator=self._keys.operator,
@@ -92,7 +89,7 @@ class Registry:
         keys = self._keys
         return self._storage.shelf(
             site.site_id,
-            Ring(site.vkey, keys.writer(site.site_id).vkey),
+            Ring(*site.vkeys, keys.writer(site.site_id).vkey),
             cosigners=(keys.cosigner(site.site_id).verifier,),
             sign=lambda checkpoint: sign_checkpoint(checkpoint, keys.log_key(checkpoint.origin)),
         )
@@ -104,24 +101,40 @@ class Registry:
             return site
         return await self._change(site_id, key_version=version)
 
+    async def rekey(self, site_id: str, vkey: str) -> Site:
+        """Take in the key of a gateway that replaces a lost one; one that is known changes nothing.
+
+        What the older keys signed stays good. Raises `TheirsInvalid` `hub.unknown_site`,
+        `site.vkey`, `site.keys` (more than 16).
+        """
+        writer = self._writer(site_id, vkey)
+        site = await self.get(site_id)
+        if writer.vkey in site.vkeys:
+            return site
+        if len(site.vkeys) >= KEYS_MAX:
+            raise _refused("keys", "Ask why this site was replaced so often.", keys=KEYS_MAX)
+        return await self._change(site_id, vkey=" ".join([*site.vkeys, writer.vkey]))
+
     async def restored(self) -> tuple[Site, ...]:
         """Mark this database as restored from a backup; return the sites, all of them fenced.
 
-        The store gets another name, so that no receipt of the lost one counts. For each site the
-        hub's lanes of now end (what is lost of them may come back from the gateway) and an epoch
-        begins. Nothing left unsigned is signed: the lost hub may have signed something else there.
+        The store gets another name, so that no receipt of the lost one counts.
         """
         await self._storage.renew_instance()
-        fenced = []
-        for site in await self._storage.sites():
-            shelf = self.shelf_of(site)
-            for log in await shelf.logs():
-                if log.own:
-                    await self._storage.disown(site.site_id, log.origin)
-            number = epoch_order(site.epoch)[0] + 1
-            epoch = f"e{number}-{self._random(4).hex()}"
-            fenced.append(await self._change(site.site_id, fenced=True, epoch=epoch))
-        return tuple(fenced)
+        return tuple([await self.fence(site) for site in await self._storage.sites()])
+
+    async def fence(self, site: Site) -> Site:
+        """End the hub's lanes for a site, begin an epoch behind a fence; return the site.
+
+        What is lost of the ended lanes may come back from the gateway. Nothing left unsigned is
+        signed: the lost hub may have signed something else there.
+        """
+        for log in await self.shelf_of(site).logs():
+            if log.own:
+                await self._storage.disown(site.site_id, log.origin)
+        number = epoch_order(site.epoch)[0] + 1
+        epoch = f"e{number}-{self._random(4).hex()}"
+        return await self._change(site.site_id, fenced=True, epoch=epoch)
 
     async def heal(self, site_id: str) -> Site:
         """Lift a site's fence: its gateway holds nothing of this hub that this hub does not."""
@@ -161,7 +174,7 @@ def check_site_id(site_id: str) -> None:
 
 
 def _same(known: Site, vkey: str, url: str) -> Site:
-    if (known.vkey, known.url) != (vkey, url):
+    if known.url != url or vkey not in known.vkeys:
         raise TheirsInvalid(
             "hub.site_exists",
             "This site is on record with another key or URL.",

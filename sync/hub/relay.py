@@ -138,7 +138,8 @@ class Relay:
         proof_text: str,
     ) -> Deposit:
         """(3), (4): the site signed it."""
-        verifier = Ring(site.vkey).verifier(origin)
+        signed = proof.Proof.parse(proof_text).checkpoint if proof_text else note
+        verifier = Ring(*site.vkeys).verifier(origin, signed)
         assert verifier is not None, "a site is recorded under its own name"
         data = entry.encode("utf-8", "surrogatepass")
         try:
@@ -150,9 +151,9 @@ class Relay:
                 checkpoint = open_checkpoint(note, verifier)
                 index = checkpoint.size - 1
         except TheirsInvalid as error:
-            signed = error.code == "proof.checkpoint"
+            unsigned = error.code == "proof.checkpoint"
             raise _refused(
-                "signature" if signed else "proof", "Scan the receipt again.", cause=error.code
+                "signature" if unsigned else "proof", "Scan the receipt again.", cause=error.code
             ) from error
         except CertsError as error:
             raise _refused("signature", "Scan the receipt again.", cause=error.code) from error

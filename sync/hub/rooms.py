@@ -73,10 +73,31 @@ class Hub:
         """Mark this database as restored: another instance, every site fenced, epochs begun."""
         sites = await self.registry.restored()
         for site in sites:
-            self.projections.forget(site.site_id)
-            await self.voice.open(site)
-            _log.warning("hub.fenced", site=site.site_id, epoch=site.epoch)
+            await self._begins(site)
         return sites
+
+    async def lost(self, site_id: str) -> Site:
+        """A gateway holds more of our present lanes than we do, or another history of them.
+
+        So this store was put back, whether somebody said so or not: for this site it is as after
+        `restored`. Without proof the other sites go on: each of them tells us of itself.
+        """
+        site = await self.registry.fence(await self.registry.get(site_id))
+        await self._begins(site)
+        return site
+
+    async def put_back(self, site_id: str) -> None:
+        """Entries that we had signed came back: the receipts of this store's name count no more.
+
+        Once for each loss: the fence of a site stands until the last of them is here.
+        """
+        await self.storage.renew_instance()
+        _log.warning("hub.instance", site=site_id, instance=self.storage.instance)
+
+    async def _begins(self, site: Site) -> None:
+        self.projections.forget(site.site_id)
+        await self.voice.open(site)
+        _log.warning("hub.fenced", site=site.site_id, epoch=site.epoch)
 
     async def heal(self, site_id: str) -> Site:
         """Lift a site's fence: what its gateway held of this hub is here again."""

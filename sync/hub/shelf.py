@@ -28,7 +28,7 @@ from sync.hub.tables import (
     may_concern_annexes,
 )
 from sync.intake import CHUNK_ENTRIES_MAX, Accepted, Chunk, accept
-from sync.merkle import peaks_of, prove_consistency, prove_inclusion
+from sync.merkle import Tree, peaks_of, prove_consistency, prove_inclusion
 from sync.origin import Origin, Ring
 from sync.rows import Annex
 from sync.shelf import Item, Log
@@ -198,7 +198,7 @@ class SiteShelf:
     async def extend(self, chunk: Chunk) -> Log:
         """As in `Shelf`."""
         for _ in range(TRIES):
-            row, verifier = await self._target(chunk.origin)
+            row, verifier = await self._target(chunk)
             known = await self._known(row, chunk)
             accepted = accept(chunk, row.tree(), known, verifier)
             if not accepted.entries:
@@ -280,8 +280,13 @@ class SiteShelf:
             rows += await self._database.rows(sql.ANNEXES, self._site_id, row.ref(), first, last)
         return {one.idx: one for one in map(AnnexRow._make, rows)}
 
-    async def _target(self, origin: str) -> tuple[LogRow, Verifier]:
-        """Return the log to extend, begun if its writer is known, and who verifies it."""
+    async def _target(self, chunk: Chunk) -> tuple[LogRow, Verifier]:
+        """Return the log to extend, begun if its writer is known, and who verifies it.
+
+        A writer may have several keys (a replaced gateway): a log keeps the one that it began with,
+        so it begins with nothing that this key did not sign.
+        """
+        origin = chunk.origin
         row = await find_log(self._database, self._site_id, origin)
         if row is not None:
             if row.own:
@@ -293,9 +298,10 @@ class SiteShelf:
             named = Origin.parse(origin)
         except TheirsInvalid as error:
             raise _unknown(origin) from error
-        verifier = self._ring.verifier(named)
+        verifier = self._ring.verifier(named, chunk.note)
         if verifier is None or named.site != self._site_id:
             raise _unknown(origin)
+        accept(chunk, Tree(), (), verifier)
         # Without a note it is not told: only what comes with the first growth is.
         row = await begin_log(
             self._database, self._site_id, origin, own=False, vkey=verifier.vkey, note=""

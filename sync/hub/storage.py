@@ -40,9 +40,11 @@ class Moved(SyncError):  # noqa: N818  # the name says what happened
 class Site(msgspec.Struct, frozen=True, kw_only=True):
     """A site that this hub governs.
 
-    `vkey` is the site's writer key (named `<operator>/site/<site_id>`), `url` where the site can be
-    pulled, empty where it dials out. `epoch` is the hub's own epoch for it. `fenced`: the hub was
-    restored and writes nothing here until its lost lanes are back. `version` counts the changes.
+    `vkey` is the site's writer key (named `<operator>/site/<site_id>`); a site whose gateway was
+    replaced has several, separated by a space, the newest last (`vkeys`). `url` is where the
+    site can be pulled, empty where it dials out. `epoch` is the hub's own epoch for it. `fenced`:
+    the hub was restored and writes nothing here until its lost lanes are back. `version` counts
+    the changes.
     """
 
     site_id: str
@@ -56,6 +58,11 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     key_version: int = 1
     fenced: bool = False
     version: int = 0
+
+    @property
+    def vkeys(self) -> list[str]:
+        """The site's writer keys, the newest last: what an older one signed stays good."""
+        return self.vkey.split()
 
 
 class Receipt(msgspec.Struct, frozen=True):

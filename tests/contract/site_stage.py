@@ -162,14 +162,14 @@ class Stand:
 
 
 @asynccontextmanager
-async def stand(data: Path, doors: int = DOORS) -> AsyncIterator[Stand]:
+async def stand(data: Path, doors: int = DOORS, made: type[Stand] = Stand) -> AsyncIterator[Stand]:
     """Lend a stage with a made site, its map imported; the gateway is not started."""
     bank = SimulatedSite(parse_wiring(wiring()))
     await bank.start()
     site.make(data, operator="lockers.example", site="0042")
     await local.offline(data, import_of(doors) if doors else None)
     async with aiohttp.ClientSession() as web:
-        stage = Stand(data, bank, web)
+        stage = made(data, bank, web)
         try:
             yield stage
         finally:

@@ -13,7 +13,7 @@ from sync.hub.rooms import Hub
 
 @click.group()
 def command() -> None:
-    """Add, list and show sites; lift a site's fence."""
+    """Add, list and show sites; name a new gateway's key; lift a site's fence."""
 
 
 @command.command()
@@ -74,13 +74,35 @@ def show_site(site: str, file: Path, *, as_json: bool) -> None:
 
     chosen = shared.read(file)
     told = shared.either(chosen, here, lambda: shared.asked(chosen, "GET", f"/sites/{site}"))
-    lines = [line(told), told["vkey"], told["hub_vkey"], told["cosigner_vkey"]]
+    lines = [line(told), *told["vkey"].split(), told["hub_vkey"], told["cosigner_vkey"]]
     lines += [
         f"{one['origin']}  {one['size']}" + (f"  {one['lag']} behind" if one["lag"] else "")
         for one in told["logs"]
     ]
     lines += [f"{one['log']} stopped at {one['index']}: {one['code']}" for one in told["stopped"]]
     shared.tell(told, "\n".join(lines), as_json=as_json)
+
+
+@command.command()
+@click.argument("site")
+@shared.config
+@click.option("--vkey", required=True, metavar="VKEY", help="What locker-gateway replace printed.")
+@shared.as_json
+def rekey(site: str, file: Path, vkey: str, *, as_json: bool) -> None:
+    """Take in the key of the gateway that replaces the lost one of SITE.
+
+    What the older keys signed stays good. A running hub is asked to do it.
+    """
+
+    async def here(hub: Hub) -> dict[str, Any]:
+        return _shown(await show(hub, await hub.registry.rekey(site, vkey)))
+
+    chosen = shared.read(file)
+    body = {"vkey": vkey.strip()}
+    told = shared.either(
+        chosen, here, lambda: shared.asked(chosen, "POST", f"/sites/{site}/rekey", body)
+    )
+    shared.tell(told, "\n".join(told["vkey"].split()), as_json=as_json)
 
 
 @command.command()

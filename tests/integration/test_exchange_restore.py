@@ -1,0 +1,123 @@
+"""Pins what a gateway out of yesterday's backup does: no stranger's parcel, and everything back."""
+
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from gateway import continuity
+from gateway.core import fence
+from tests.exchange_stage import Site, staged
+
+OLD, NEW = "JD014600006281230704", "JD014600006281230705"
+
+
+@pytest.fixture
+async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
+    async with staged(tmp_path, monkeypatch) as made:
+        yield made
+
+
+async def a_day(stage: Site, backup: Path) -> tuple[str, str, int]:
+    """A backup with a parcel in it, which is then fetched; a stranger's parcel takes its place.
+
+    Returns the used code, the stranger's code and the door. The gateway is stopped.
+    """
+    await stage.begin()
+    secret = await stage.courier()
+    door = await stage.deposit(OLD, secret)
+    used = stage.code(OLD)
+    await stage.agrees()
+    assert await stage.stop() == 0
+    stage.save(backup)
+    await stage.begin()
+    await stage.pick_up(used, door)
+    assert await stage.deposit(NEW, secret) == door
+    strangers = stage.code(NEW)
+    await stage.agrees()
+    assert await stage.stop() == 0
+    return used, strangers, door
+
+
+async def stays_shut(stage: Site, code: str, door: int) -> str:
+    """Type a code that must not open the door; return what the screen says."""
+    shown = await stage.type_code(code)
+    assert shown["name"] != "collect.open", shown
+    assert not stage.coils_on()
+    await stage.post("button", button="home")
+    await stage.shows("welcome")
+    row = stage.bank.state()["doors"][door - 1]
+    assert row["parcel"], row
+    return str(shown)
+
+
+async def settles(stage: Site, used: str, strangers: str, door: int, before: str) -> None:
+    """Behind a fence, the lost days come back, a person looks, everything goes on."""
+    await stage.has(lambda: stage.epoch != before and stage.book.fenced)
+    await stage.has(lambda: f"acme/{NEW}/1" in {p.identity for p in stage.book.live()})
+    await stage.in_service()
+    assert "site.fenced" in stage.alarms
+    await stays_shut(stage, used, door)
+    await stays_shut(stage, strangers, door)
+    await stage.agrees()
+    assert (await stage.check(door, occupied=True)).code == ""
+    await stage.has(lambda: not stage.book.fenced)
+    await stage.has(lambda: "site.fenced" not in stage.alarms)
+    await stays_shut(stage, used, door)
+    await stage.pick_up(strangers, door)
+    await stage.agrees()
+
+
+async def test_marked_restore_opens_nothing_for_used_codes_and_gets_the_lost_day_back(
+    stage: Site, tmp_path: Path
+) -> None:
+    used, strangers, door = await a_day(stage, tmp_path / "backup")
+    stage.restore(tmp_path / "backup")
+    before = stage.epoch
+    continuity.mark(stage.data, "restored")
+    await stage.begin()
+    await settles(stage, used, strangers, door, before)
+
+
+async def test_unmarked_restore_is_noticed_by_asking_the_hub_before_the_first_word(
+    stage: Site, tmp_path: Path
+) -> None:
+    used, strangers, door = await a_day(stage, tmp_path / "backup")
+    stage.restore(tmp_path / "backup")
+    before = stage.epoch
+    await stage.begin()
+    assert stage.epoch != before
+    await settles(stage, used, strangers, door, before)
+    assert not any("fork" in code for code in await stage.cloud.audit())
+
+
+async def test_a_swapped_database_is_noticed_without_any_hub(stage: Site, tmp_path: Path) -> None:
+    used, strangers, door = await a_day(stage, tmp_path / "backup")
+    await stage.cloud.stop()
+    before = stage.epoch
+    for left in stage.data.glob("site.db*"):
+        left.unlink()
+    for kept in (tmp_path / "backup").glob("site.db*"):
+        shutil.copy2(kept, stage.data)
+    assert continuity.broken(stage.data) == "restored"
+    await stage.begin()
+    assert stage.epoch != before
+    assert stage.book.fenced
+    await stays_shut(stage, used, door)
+    await stage.cloud.start()
+    await settles(stage, used, strangers, door, before)
+
+
+async def test_the_planted_gateway_without_a_fence_gives_the_stranger_s_parcel_away(
+    stage: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used, _, door = await a_day(stage, tmp_path / "backup")
+    await stage.cloud.stop()
+    stage.restore(tmp_path / "backup")
+    continuity.mark(stage.data, "restored")
+    monkeypatch.setattr(fence, "holds", lambda _state, _door: False)
+    await stage.begin()
+    assert (await stage.type_code(used))["name"] == "collect.open"
+    await stage.hands(door, parcel=False)
+    await stage.shows("collect.thanks")
