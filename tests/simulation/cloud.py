@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
+from typing import Any
 from unittest.mock import patch
 
 from certs.keys import SigningKey
@@ -21,6 +22,7 @@ from sync.clerk import Hooks
 from sync.entry import Writer
 from sync.hub import issue
 from sync.join import split
+from sync.moment import Moment
 from sync.origin import Ring
 from tests.simulation.checkers import Violated
 from tests.simulation.cloud_checks import CloudWatch
@@ -110,6 +112,10 @@ class Cloud:
     # --- a history ------------------------------------------------------------------------------
 
     def play(self, steps: int) -> None:
+        for site in self.sites:
+            if self.dice.random() < 0.8:
+                contact(self, site)
+                self._between(site)
         for _ in range(steps):
             site = self.dice.choice(self.sites)
             names, weights = zip(*ACTS.items(), strict=True)
@@ -133,9 +139,19 @@ class Cloud:
     def _settle(self) -> None:
         """Everything is up, stock is taken, and the links stay until nobody says anything."""
         self.safe = True
-        for site in self.sites:
+        for site in list(self.sites):
+            twins = self.hubs[site.number].sites
+            if site is not twins[0]:
+                continue
+            if len(twins) > 1:
+                self._tell_apart(twins)
             self.say(f"{site.writer} settles")
-            for _ in range(ROUNDS):
+            for number in range(1, ROUNDS):
+                if number % 6 == 0 and site.up and site.engine.book.fenced:
+                    # Raised in the middle of an epoch, it holds every door: the way out is a new
+                    # epoch, which an operator begins.
+                    site.crash()
+                    site.mark = "restored"
                 if not site.up:
                     site.start()
                 self.cut(site)
@@ -150,6 +166,23 @@ class Cloud:
                     break
             self.watch.fits(site)
             self.watch.finish(site, self.hubs[site.number])
+
+    def _tell_apart(self, twins: list[CloudSite]) -> None:
+        """Both of one disk are at the hub in turns; then somebody takes the copy away."""
+        for _ in range(6):
+            for site in twins:
+                if not site.up:
+                    site.start()
+                self._quiet(site, self._dial(site, 1 << 40))
+                site.drain()
+                self.cut(site)
+        self.watch.clones(twins)
+        while len(twins) > 1:
+            gone = twins.pop()
+            self.sites = [site for site in self.sites if site is not gone]
+            self.cut(gone)
+        twins[0].crash()
+        twins[0].mark = "restored"
 
     def _still(self, site: CloudSite) -> bool:
         """Whether another link would bring nothing: asked for twice."""
@@ -463,6 +496,33 @@ def restore(cloud: Cloud, site: CloudSite) -> None:
     site.start()
 
 
+def clone(cloud: Cloud, site: CloudSite) -> None:
+    """The card is copied, and both are in use."""
+    twins = cloud.hubs[site.number].sites
+    if len(twins) > 1 or not site.up:
+        return
+    cloud.struck["clone"] += 1
+    site.was_told = False
+    disk = Disk(ring=site.disk.ring, cosigners=site.disk.cosigners)
+    disk.put_back(site.disk.image(), cloud.instance())
+    twin = CloudSite(cloud, site.number, disk, site.seed, clone=True)
+    disk.signed = partial(cloud.watch.signs, twin)
+    site.blind = site.unnoticed = True
+    twins.append(twin)
+    cloud.sites.append(twin)
+
+
+def newer(cloud: Cloud, site: CloudSite) -> None:
+    """A newer hub writes what this version does not know, and restricts a door by it."""
+    hub, dice = cloud.hubs[site.number], cloud.dice
+    fact: dict[str, Any] = {"kind": "drone.landed", "bay": dice.randrange(9)}
+    if dice.random() < 0.5:
+        fact |= {"!bay": 1, "door": dice.randrange(1, 5)}
+    size = len(hub.disk.held[hub.origin("custody")].entries)
+    hub.write("custody", size, [entry.compose(fact, at=Moment(1, cloud.now))])
+    cloud.struck["newer"] += 1
+
+
 def hub_restore(cloud: Cloud, site: CloudSite) -> None:
     cloud.struck["restore.hub"] += 1
     cloud.hubs[site.number].restore(cloud.hub_images[site.number])
@@ -477,9 +537,10 @@ def clock(cloud: Cloud, site: CloudSite) -> None:
         site.start()
 
 
-ACTS: dict[Callable[[Cloud, CloudSite], None], int] = {
+ACTS: dict[Callable[[Cloud, CloudSite], None], float] = {
     deliver: 24, fetch: 16, support: 8, wait: 2, hub_says: 30, dial: 16, carry: 16, contact: 6,
     cut: 4, crash: 3, start: 6, hub_crash: 2, back_up: 3, restore: 2, hub_restore: 1, clock: 1,
+    clone: 0.3, newer: 1,
 }  # fmt: skip
 
 

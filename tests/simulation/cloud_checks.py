@@ -57,6 +57,7 @@ class CloudWatch:
 
     def noticed(self, site: CloudSite, why: str) -> None:
         self.count["10_noticed"] += 1
+        site.was_told = True
         self.cloud.struck[f"noticed.{why}"] += 1
 
     def hub_found(self, site: CloudSite, found: Any) -> None:
@@ -80,6 +81,15 @@ class CloudWatch:
                 "10_first_contact", holds=same and not ahead,
                 why=f"{origin}: {len(mine.entries)} here, {len(theirs.entries)} there, unnoticed",
             )  # fmt: skip
+
+    def clones(self, sites: list[CloudSite]) -> None:
+        """Two of one disk have both been at the hub: one of them at least knows."""
+        self.check(
+            "10_clone_noticed",
+            holds=any(site.was_told or site.engine.book.fenced for site in sites)
+            or sites[0].disk.sizes() == sites[1].disk.sizes(),
+            why=f"two of {sites[0].writer}, and neither knows",
+        )
 
     # --- 5: revocations -------------------------------------------------------------------------
 
@@ -113,8 +123,8 @@ class CloudWatch:
 
     def opened(self, site: CloudSite, door: int, tracking: str) -> None:
         """A code opened a door: its own parcel is there, or nothing."""
-        if site.unnoticed:
-            return  # no contact yet: nothing on the disk can tell
+        if site.blind:
+            return  # nothing on the disk could tell before the first contact
         there = site.inside.get(door)
         self.check(
             "04_only_its_own", holds=there in {None, tracking},
@@ -124,7 +134,7 @@ class CloudWatch:
     def given(self, site: CloudSite, door: int, tracking: str) -> None:
         """A compartment was given to a parcel."""
         there = site.inside.get(door)
-        excused = site.unnoticed or there is None
+        excused = site.blind or there is None
         self.check("06_given_once", holds=excused, why=f"door {door} of {site.writer}: {there}")
 
     # --- 8: acknowledged ------------------------------------------------------------------------

@@ -58,6 +58,7 @@ class SiteHub:
 
     def __init__(self, cloud: "Cloud", site: CloudSite, disk: Disk, seed: bytes) -> None:
         self.cloud, self.site, self.disk, self.seed = cloud, site, disk, seed
+        self.sites = [site]
         self.writer = site.writer.replace("site", "hub")
         self.cosigner = SigningKey.from_seed(
             f"{OPERATOR}/{self.writer}/cosigner", bytes([9]) * 32, KIND_COSIGNATURE
@@ -112,8 +113,9 @@ class SiteHub:
             log = self.disk.append(origin, size, *written)
         else:
             log = self.disk.overwrite(origin, size, written)
-        for link in self.site.links:
-            link.hub.grown(log)
+        for site in self.sites:
+            for link in site.links:
+                link.hub.grown(log)
 
     def compose(
         self, fact: Any, annex: bytes | None, seen: Mapping[str, int] | None = None
@@ -135,12 +137,14 @@ class SiteHub:
 
     def crash(self) -> None:
         """Both processes die; the disk stays."""
-        self.cloud.cut(self.site)
+        for site in self.sites:
+            self.cloud.cut(site)
         self.processes = [Process(self.disk), Process(self.disk)]
 
     def restore(self, image: Image) -> None:
         """The database is yesterday's, and marked so."""
-        self.cloud.cut(self.site)
+        for site in self.sites:
+            self.cloud.cut(site)
         self.disk.put_back(image, self.cloud.instance())
         for origin in self.disk.own():
             self.disk.disown(origin)

@@ -54,7 +54,9 @@ class Gone(Exception):  # noqa: N818  # the name says what is wrong
 class CloudSite(Stage):
     """See above. `inside` is what is really behind each door: a tracking number."""
 
-    def __init__(self, cloud: "Cloud", number: int, disk: Disk, seed: bytes) -> None:
+    def __init__(
+        self, cloud: "Cloud", number: int, disk: Disk, seed: bytes, *, clone: bool = False
+    ) -> None:
         self.cloud, self.number, self.disk, self.seed = cloud, number, disk, seed
         self.writer = f"site/{number:04d}"
         self.key = CodeKey(f"{OPERATOR}/{self.writer}", 1, bytes([number % 251]) * 32)
@@ -70,7 +72,7 @@ class CloudSite(Stage):
         self.inside: dict[int, str] = {}
         self.codes: dict[str, str] = {}
         self.mark = ""
-        self.up = self.unnoticed = self.blind = False
+        self.up = self.unnoticed = self.blind = self.was_told = False
         self.over = self.began = ""
         self.after_epoch = 0
         self.posted: list[Input] = []
@@ -78,6 +80,9 @@ class CloudSite(Stage):
         self.kept = Kept()
         self.links: list[Any] = []
         self.busy = False
+        if clone:
+            self.blind = self.unnoticed = True
+            self._epoch_of_disk()
         self.start()
 
     # --- the process ----------------------------------------------------------------------------
@@ -105,6 +110,10 @@ class CloudSite(Stage):
                     parents=self._parents(), why=why, fence=fence,
                 )
             )  # fmt: skip
+            refused = [code for code in self.answered() if code]
+            self.cloud.watch.check(
+                "10_epoch_begins", holds=not refused, why=f"{self.writer} {why}: {refused}"
+            )
             self.began = why
             self.cloud.watch.began(self, why)
         if not self.engine.book.map.doors:
@@ -130,10 +139,20 @@ class CloudSite(Stage):
             self.disk.begin(f"{OPERATOR}/{self.writer}/{epoch}/{lane}", self.seed)
 
     def _parents(self) -> dict[str, tuple[int, str]]:
+        """What the next epoch follows, as `gateway.continuity.parents` finds it."""
+        mine = f"/{self.writer}/"
+        folded = self.engine.book.sizes
+        own = {
+            one: held
+            for one, held in self.disk.held.items()
+            if mine in one and held.entries and folded.get(str(Origin.parse(one).log), 0)
+        }  # fmt: skip
+        wrote = [_epoch(origin) for origin in own if origin.endswith("/custody")]
+        last = max(wrote, default=(0, ""))
         return {
             origin: (len(held.entries), b64encode(held.log().root).decode())
-            for origin, held in self.disk.held.items()
-            if held.key is None and held.entries and f"/{self.writer}/" in origin
+            for origin, held in sorted(own.items())
+            if _epoch(origin) >= last
         }
 
     def _take_up(self) -> None:
@@ -172,12 +191,14 @@ class CloudSite(Stage):
         self.up = False
         self.cloud.cut(self)
         self.disk.put_back(image, self.cloud.instance())
-        mine = [one for one in self.disk.own() if f"/{self.writer}/" in one]
-        self.settings = replace(self.settings, epoch=Origin.parse(mine[0]).epoch)
+        self._epoch_of_disk()
         self.mark = "restored" if marked else ""
         self.unnoticed = not marked
         self.blind |= not marked
         self.kept = Kept()
+
+    def _epoch_of_disk(self) -> None:
+        self.settings = replace(self.settings, epoch=Origin.parse(self.disk.own()[0]).epoch)
 
     # --- the disk -------------------------------------------------------------------------------
 
@@ -300,12 +321,16 @@ class CloudSite(Stage):
         self.after(5_000)
 
     def take_stock(self) -> None:
-        """Somebody looks into every door, and the fence is lifted."""
+        """Somebody looks into every door, and the fence is lifted.
+
+        Before the hub was heard nobody lifts it by hand: rights that the lost entries gave away
+        would be given again.
+        """
         for door in sorted(self.map.doors):
             if self.engine.book.fenced:
                 self.after(25_000)
                 self.look_into(door)
-        if self.engine.book.fenced:
+        if self.engine.book.fenced and (self.engine.state.settled_by or self.cloud.safe):
             self.send(FenceLiftAsked(now=self.now, token="f", by="ada"))
 
     def flag(self, door: int, *, enabled: bool) -> None:
@@ -315,6 +340,10 @@ class CloudSite(Stage):
 
     def answered(self) -> list[str]:
         return [output.code for output in self.outputs if isinstance(output, Answer)]
+
+
+def _epoch(origin: str) -> tuple[int, str]:
+    return epoch_order(Origin.parse(origin).epoch)
 
 
 class _Clock:
