@@ -56,10 +56,12 @@ class Memory(msgspec.Struct, frozen=True):
     """What a session leaves to the next one with the same peer. Bounded; may be lost.
 
     `fruitless`: how often in a row a log (asked for from a size) brought only what was refused.
+    `bytes_s`: how fast the peer took what was sent, 0 where that was not seen.
     """
 
     parts: tuple[Part, ...] = ()
     fruitless: Mapping[str, tuple[int, int]] = {}
+    bytes_s: int = 0
 
 
 class Send(msgspec.Struct, frozen=True):

@@ -101,7 +101,7 @@ class Want(msgspec.Struct, frozen=True, kw_only=True):
     logs: Annotated[list[Wanted], Meta(max_length=ORIGINS_MAX)]
     credit: Annotated[int, Meta(ge=8192, le=1 << 30)]
     frame_bytes: Annotated[int, Meta(ge=256, le=32 * 1024)] = 4096
-    segment_bytes: Annotated[int, Meta(ge=1024, le=1 << 20)] = 16 * 1024
+    segment_bytes: Annotated[int, Meta(ge=1024, le=1 << 20)] = 64 * 1024
     parts: Annotated[list[Part], Meta(max_length=ORIGINS_MAX)] = []
     annexes: bool = False
     snapshot: bool = False

@@ -26,7 +26,7 @@ else:
 CODECS: Final = (0, 1, 2)
 LINES, LINES_ZSTD, COLUMNS = CODECS
 SEGMENT_ENTRIES: Final = 512
-SEGMENT_BYTES: Final = 16 * 1024
+SEGMENT_BYTES: Final = 64 * 1024
 """Where a sender cuts its own logs: so many entries, or so many bytes of them."""
 LIMIT: Final = (1 << 20) + canonical.BYTES_MAX
 """What a segment may inflate to. Relayed logs are cut where a signed checkpoint stands."""

@@ -93,8 +93,8 @@ class Job(msgspec.Struct):
 class Sender:
     """See above. Every method returns the outputs; `pump` is called after each."""
 
-    def __init__(self) -> None:
-        self.window = Window()
+    def __init__(self, bytes_s: int = 0) -> None:
+        self.window = Window(bytes_s)
         self.logs: dict[str, Outgoing] = {}
         self.codecs: tuple[int, ...] = (0,)
         self.annexes = False

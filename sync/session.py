@@ -92,7 +92,7 @@ class Session:
         self.counters = Counters()
         self.closed: str | None = None
         self._is = options
-        self._sender = Sender()
+        self._sender = Sender(options.memory.bytes_s)
         self._receiver = Receiver(options.memory.parts, options.codecs)
         self._terms = Terms(options, self._sender, self._receiver)
         self._cosign_at: dict[str, int] = {}
@@ -108,7 +108,7 @@ class Session:
     def memory(self) -> Memory:
         """Return what the next session with this peer is to be given."""
         latest = list(self._terms.fruitless.items())[-ORIGINS_MAX:]
-        return Memory(self._receiver.parts(), dict(latest))
+        return Memory(self._receiver.parts(), dict(latest), self._sender.window.bytes_s)
 
     # --- inputs ---------------------------------------------------------------------------------
 
@@ -253,13 +253,14 @@ class Session:
                 return None
             case _:
                 self._spend(now_ms)
-                return self._seldom(one)
+                return self._seldom(one, now_ms)
 
-    def _seldom(self, one: Hello | Want | Receipt | Trouble) -> list[Output]:
+    def _seldom(self, one: Hello | Want | Receipt | Trouble, now_ms: int) -> list[Output]:
         match one:
             case Hello():
                 return self._terms.greeted(one)
-            case Want():
+            case Want():  # it answers our hello, and nothing else is on the way yet
+                self._sender.window.greeted(now_ms - self._started_at)
                 return self._terms.wanted(one)
             case Receipt():
                 return [self._receipt(one)]

@@ -1,7 +1,7 @@
 """Pins what a thin link gets: an alarm passes a backlog, and the window fits the link."""
 
 from sync.message import Frame, Hello, Seal, decode, table
-from sync.window import SLICE_MIN, WINDOW_MAX, WINDOW_MIN, WINDOW_START, Window
+from sync.window import SLICE_MIN, WINDOW_AGAIN_MAX, WINDOW_MAX, WINDOW_MIN, WINDOW_START, Window
 from tests.pair import SITE, End, both, log_of
 from tests.shelf_memory import entry
 
@@ -96,6 +96,29 @@ def test_the_window_shrinks_to_what_passes_and_has_a_floor() -> None:
     assert window.size == WINDOW_MIN
     assert window.slice_bytes == SLICE_MIN
     assert not window.taken(window.sent, 1 << 20, at_ms)
+
+
+def test_a_new_link_begins_as_fast_as_the_last_one_was_but_not_with_a_flood() -> None:
+    for bytes_s, rtt_ms, size in (
+        (0, 600, WINDOW_START), (2_000, 600, WINDOW_START), (4_000, 600, 5_200),
+        (8_000, 100, 6_400), (10**9, 1, WINDOW_AGAIN_MAX),
+    ):  # fmt: skip
+        window = Window(bytes_s)
+        window.greeted(rtt_ms)
+        assert window.size == size
+        window.greeted(10 * rtt_ms)
+        assert window.size == size, "only the first answer waited for nothing"
+
+
+def test_the_speed_of_a_link_is_left_to_the_next_one() -> None:
+    site, hub = both(codecs=(0,))
+    backlog(site)
+    thin = Thin(site, hub, 8_000, 600)
+    thin.until(CUSTODY, 1_000, 60_000)
+    site.end()
+    assert 6_000 <= site.memory.bytes_s <= 8_500
+    site.begin(site.now_ms)
+    assert site.session._sender.window.bytes_s == site.memory.bytes_s
 
 
 def test_a_window_grows_only_while_it_is_used() -> None:
