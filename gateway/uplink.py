@@ -249,7 +249,7 @@ class Uplink:
             # What the other history says cannot come back here: no fence is lifted by itself.
             self._forked = True
             self._outlets.trouble("log.forked", found.origin, True)
-        elif found.what in {"stuck", "refused"}:
+        elif found.what in {"stuck", "refused", "refused_by_peer"}:
             self._outlets.trouble("link.stuck", found.origin, True)
 
     def _settle(self) -> None:
@@ -267,6 +267,7 @@ class Uplink:
         if stand.instance != instance:
             stand.instance, stand.held = instance, {}
         stand.held[origin] = max(size, stand.held.get(origin, 0))
+        self._outlets.trouble("link.stuck", origin, False)
 
 
 def arrived(clock: Clock, origin: str, items: Sequence[Item]) -> EntriesArrived:

@@ -23,6 +23,7 @@ from gateway import local, site, uplink
 from gateway.core.inputs import FenceLiftAsked, SupportChecked, SupportOpens
 from gateway.demo.process import free_port
 from sync.hub import app as hub_app
+from sync.hub import config as hub_config
 from sync.hub import folder as hub_folder
 from sync.hub.keys import Keys
 from sync.hub.rooms import Hub
@@ -59,6 +60,10 @@ class Cloud:
         return keys.writer("0042").vkey, keys.cosigner("0042").vkey
 
     @property
+    def config(self) -> hub_config.Config:
+        return hub_folder.read(self.data)
+
+    @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
@@ -69,7 +74,7 @@ class Cloud:
 
     async def start(self) -> None:
         ready = asyncio.Event()
-        self.app = hub_app.App(hub_folder.read(self.data))
+        self.app = hub_app.App(self.config)
         self.task = asyncio.create_task(self.app.run(lambda _: ready.set()))
         waiting = asyncio.create_task(ready.wait())
         done, _ = await asyncio.wait({self.task, waiting}, return_when=asyncio.FIRST_COMPLETED)
@@ -93,6 +98,12 @@ class Cloud:
 
     async def tell(self, path: str, **body: Any) -> Any:
         return await self.ask("POST", f"/sites/0042{path}", BY | body)
+
+    async def refused(self, path: str, **body: Any) -> Any:
+        url = f"{self.url}/api/v1/sites/0042{path}"
+        async with self.web.post(url, json=BY | body) as answer:
+            assert answer.status >= 400
+            return await answer.json()
 
     async def book(self) -> Any:
         return await self.ask("GET", "/sites/0042/book")

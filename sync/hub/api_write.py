@@ -30,7 +30,7 @@ async def add_site(call: Call) -> t.SiteShown:
 async def rekey_site(call: Call) -> t.SiteShown:
     """Take in the key of a site's new gateway."""
     body: t.RekeyAsked = call.body
-    return await show(call.hub, await call.hub.registry.rekey(call.site.site_id, body.vkey))
+    return await show(call.hub, await call.hub.rekey(call.site.site_id, body.vkey))
 
 
 async def issue_grant(call: Call) -> t.GrantMade:

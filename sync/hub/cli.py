@@ -22,6 +22,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "vkey": ("sync.hub.commands.vkey", "Print the keys that a site's gateway is to know."),
     "code-key": ("sync.hub.commands.code_key", "Write a site's code key to a file."),
     "restored": ("sync.hub.commands.restored", "Say that the database came out of a backup."),
+    "sync": ("sync.hub.commands.sync", "Carry the exchange with a site on a stick."),
     "status": ("sync.hub.commands.status", "Show health and sites of the running hub."),
 }
 

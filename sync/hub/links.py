@@ -4,6 +4,7 @@ It is no part of the book: it is gone after a restart, and a site that was never
 then has an empty row. Times are UTC milliseconds, as the hub's clock says.
 """
 
+import asyncio
 from typing import Literal
 
 import msgspec
@@ -41,6 +42,8 @@ class Links:
 
     def __init__(self) -> None:
         self._links: dict[str, Link] = {}
+        self.stops: dict[str, asyncio.Event] = {}
+        """Set one to end a site's link politely; the site dials again."""
 
     def of(self, site_id: str) -> Link:
         """Return the link of a site; an empty one if it was never heard of."""

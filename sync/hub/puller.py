@@ -47,7 +47,7 @@ class Puller:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._stops: dict[str, asyncio.Event] = {}
+        self._stops = hub.links.stops
         self._memory: dict[str, Memory] = {}
         self._pulling: dict[str, asyncio.Task[None]] = {}
 

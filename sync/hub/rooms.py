@@ -69,6 +69,14 @@ class Hub:
         """Entries of a site were stored: confirm its news by them."""
         await self.relay.settle(await self.registry.get(site_id))
 
+    async def rekey(self, site_id: str, vkey: str) -> Site:
+        """Take in the key of a site's new gateway; its link begins anew. As `Registry.rekey`."""
+        site = await self.registry.rekey(site_id, vkey)
+        stop = self.links.stops.get(site_id)
+        if stop is not None:
+            stop.set()
+        return site
+
     async def restored(self) -> tuple[Site, ...]:
         """Mark this database as restored: another instance, every site fenced, epochs begun."""
         sites = await self.registry.restored()

@@ -95,7 +95,7 @@ def rekey(site: str, file: Path, vkey: str, *, as_json: bool) -> None:
     """
 
     async def here(hub: Hub) -> dict[str, Any]:
-        return _shown(await show(hub, await hub.registry.rekey(site, vkey)))
+        return _shown(await show(hub, await hub.rekey(site, vkey)))
 
     chosen = shared.read(file)
     body = {"vkey": vkey.strip()}
