@@ -239,7 +239,7 @@ class Book(Views):
             self.rights.restrict(ref, ref, of, None if door is None else str(door))
         self.rights.begun(ref)
 
-    def _fold_either(self, log: str, index: int, fact: facts.AnyFact, seen: Seen) -> None:
+    def _fold_either(self, log: str, index: int, fact: facts.AnyFact, seen: Seen) -> None:  # noqa: C901  # a line a kind
         """Take what both writers may say."""
         ref, rights = f"{log}{index}", self.rights
         match fact:
@@ -255,6 +255,11 @@ class Book(Views):
                 rights.move(fact, by_hub=":h" in log)
             case facts.ConfigSet(item="setting"):
                 self._set(log, index, fact, seen)
+            case facts.AnnexErased() if ":s" in log or ":h" in (fact.of or ""):
+                # As `entry.may_erase` has it: what the hub says of a site's annex changes nothing.
+                self.holdings.erase(fact)
+                if fact.of in rights.expected:
+                    rights.expected[fact.of].identity = None
             case facts.CompartmentDisabled(door=int(door)):
                 self._flag(door, Write(log, index, fact.why or "asked", dict(seen)))
             case facts.CompartmentEnabled(door=int(door)):
@@ -283,7 +288,7 @@ class Book(Views):
             case _:
                 pass
 
-    def _fold_site(self, ref: str, item: Item, fact: facts.AnyFact) -> None:  # noqa: C901, PLR0912  # a line a kind
+    def _fold_site(self, ref: str, item: Item, fact: facts.AnyFact) -> None:  # noqa: C901  # a line a kind
         """Take what only the site says."""
         rights = self.rights
         match fact:
@@ -306,10 +311,6 @@ class Book(Views):
                     self.compartments[door].disabled = rights.out_of_service(door)
             case facts.TimeAnchored():
                 self.anchor = (item.at, fact.utc_ms, fact.error_ms)
-            case facts.AnnexErased():
-                self.holdings.erase(fact)
-                if fact.of in rights.expected:
-                    rights.expected[fact.of].identity = None
             case _ if fact.door is not None and facts.lane_of(fact) is Lane.CUSTODY:
                 self.holdings.fold_door(ref, item.at, fact, item.annex)
             case _:

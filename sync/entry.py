@@ -180,6 +180,15 @@ def private_hash(salt: bytes, annex: bytes) -> bytes:
     return hashlib.sha256(salt + annex).digest()
 
 
+def may_erase(by: Writer, of: LaneRef) -> bool:
+    """Say whether an `annex.erased` of this writer erases what stands beside an entry of that log.
+
+    The site may erase any annex that is there, the hub those of its own entries alone: a site whose
+    live parcels lost their names could open for no code of theirs.
+    """
+    return by is Writer.SITE or of.writer is Writer.HUB
+
+
 def is_epoch(text: str) -> bool:
     """Say whether `text` is an epoch: `e<counter>-<8 hex>`."""
     return _match_epoch(text) is not None

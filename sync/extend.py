@@ -105,6 +105,8 @@ def _annexes(
     if entry.kind != ERASES or entry.of is None or entry.of.index >> INDEX_BITS:
         return
     of = entry.of
+    if not entries.may_erase(ref.writer, of.log):
+        return
     if of.log in logs:
         commit.erase(changes, [(row_id(logs[of.log], of.index), ref)])
     else:

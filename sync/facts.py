@@ -130,6 +130,9 @@ class GrantIssued(Fact, frozen=True, kw_only=True, tag="grant.issued"):
 class AnnexErased(Fact, frozen=True, kw_only=True, tag="annex.erased"):
     """The annex of `of` is gone for good; replayed on every import, restore and heal.
 
+    The site erases any annex, the hub only those of its own entries (`entry.may_erase`): another
+    one of the hub's erases nothing, on no disk and in no book.
+
     `tags` are the keyed tags (base64) of its parcel's retired code, short and long: typed once
     more, it is still known as used, and costs nobody a guess.
     """
@@ -315,7 +318,7 @@ HUB_ONLY = (
 """What only the hub writes, in its lanes for the site."""
 EITHER = (
     EpochOpened, AlarmCleared, GrantIssued, GrantRevoked, ConfigSet, TimeAnchored, LanesTied,
-    CompartmentDisabled, CompartmentEnabled, CapacityTransferred,
+    CompartmentDisabled, CompartmentEnabled, CapacityTransferred, AnnexErased,
 )  # fmt: skip
 """What both write, each in its own lanes. Everything else is the site's alone."""
 AnyFact = Union[  # noqa: UP007  # forty bars read worse

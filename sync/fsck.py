@@ -293,7 +293,7 @@ class _Book:
                 what = {"key": "of", "kind": entry.kind}
                 self._notes.add("entry.reference", log.head.origin, index, **what)
             return
-        if entry.of.index >> INDEX_BITS:
+        if entry.of.index >> INDEX_BITS or not entries.may_erase(log.head.log.writer, entry.of.log):
             return
         target = row_id(other.head.id, entry.of.index)
         if named not in {None, target}:

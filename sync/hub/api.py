@@ -17,7 +17,7 @@ from aiohttp import hdrs, web
 
 from certs.errors import CertsError
 from sync.errors import OursBroken, StoreFailed, SyncError, TheirsInvalid
-from sync.hub import api_read, api_write, logs
+from sync.hub import api_erase, api_read, api_write, logs
 from sync.hub.api_routes import BASE, Call, Param, Route
 from sync.hub.api_types import Answer, Made
 from sync.hub.openapi import KEY_HEADER, describe
@@ -25,7 +25,11 @@ from sync.hub.rooms import Hub
 from sync.pull import make_routes
 from sync.shelf import Item, Shelf
 
-ROUTES: Final[tuple[Route, ...]] = (*api_read.ROUTES, *api_write.ROUTES)
+ROUTES: Final[tuple[Route, ...]] = (
+    *api_read.ROUTES,
+    *api_write.ROUTES,
+    *api_erase.ROUTES,
+)
 PULL: Final = "/sites/{site}/sync/v1"
 BODY_S: Final = 10.0
 REQUESTS_MAX: Final = 64
@@ -51,6 +55,7 @@ _STATUS: Final = {
     "parcel.here": 409,
     "parcel.was_here": 409,
     "parcel.no_identity": 409,
+    "annex.live": 409,
     "site.no_map": 409,
     "reservation.other_class": 409,
     "open.asked": 409,

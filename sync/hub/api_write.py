@@ -16,7 +16,8 @@ from sync.hub.api_routes import Call, Param, Route
 from sync.hub.issue import Decision, Desk
 from sync.hub.voice import Done
 
-_COMMON: Final = ("hub.busy", "request.key", "request.key_reused", "request.key_unsure")
+COMMON: Final = ("hub.busy", "request.key", "request.key_reused", "request.key_unsure")
+"""What every request for an entry can be refused with."""
 _NUMBER: Final = Param("number", t.Door, "The compartment.", "path")
 
 
@@ -53,7 +54,7 @@ async def issue_grant(call: Call) -> t.GrantMade:
             )  # fmt: skip
         return issue.No("grant.fields", "A courier has a tenant, a collect grant a parcel.")
 
-    done = await _decided(call, decide)
+    done = await decided(call, decide)
     if not done.new:
         return t.GrantMade(ref=done.ref, new=False)
     return t.GrantMade(ref=done.ref, new=True, secret=secret)
@@ -62,15 +63,15 @@ async def issue_grant(call: Call) -> t.GrantMade:
 async def revoke_grant(call: Call) -> t.Made:
     """Revoke a grant."""
     ref = call.path["ref"]
-    return _made(await _decided(call, lambda book, desk: issue.revoke(book, desk, grant=ref)))
+    return made(await decided(call, lambda book, desk: issue.revoke(book, desk, grant=ref)))
 
 
 async def expect_parcel(call: Call) -> t.Made:
     """Expect a parcel; its annex goes beside the entry."""
     body: t.ExpectedAsked = call.body
     identity = body.parcel.identity
-    return _made(
-        await _decided(
+    return made(
+        await decided(
             call, lambda book, desk: issue.expect(book, desk, identity=identity, size=body.size)
         )
     )
@@ -79,8 +80,8 @@ async def expect_parcel(call: Call) -> t.Made:
 async def reserve(call: Call) -> t.Made:
     """Promise a compartment."""
     body: t.ReservationAsked = call.body
-    return _made(
-        await _decided(
+    return made(
+        await decided(
             call,
             lambda book, desk: issue.reserve(
                 book, desk, identity=body.parcel.identity, size=body.size, band=body.band,
@@ -93,14 +94,14 @@ async def reserve(call: Call) -> t.Made:
 async def cancel_reservation(call: Call) -> t.Made:
     """Take a promise back."""
     ref = call.path["ref"]
-    return _made(await _decided(call, lambda book, desk: issue.cancel(book, desk, reservation=ref)))
+    return made(await decided(call, lambda book, desk: issue.cancel(book, desk, reservation=ref)))
 
 
 async def hand_back(call: Call) -> t.Made:
     """Give unspent rights back to the site."""
     body: t.HandBackAsked = call.body
-    return _made(
-        await _decided(
+    return made(
+        await decided(
             call,
             lambda book, desk: issue.hand_back(
                 book, desk, size=body.size, band=body.band, count=body.count
@@ -113,8 +114,8 @@ async def set_service(call: Call) -> t.Made:
     """Take a compartment out of service, or back."""
     body: t.ServiceAsked = call.body
     door = call.path["number"]
-    return _made(
-        await _decided(
+    return made(
+        await decided(
             call,
             lambda book, desk: issue.service(book, desk, door=door, out=body.out, why=body.why),
         )
@@ -125,8 +126,8 @@ async def ask_open(call: Call) -> t.Made:
     """Ask the site to open a door."""
     body: t.OpenAsked = call.body
     door = call.path["number"]
-    return _made(
-        await _decided(
+    return made(
+        await decided(
             call,
             lambda book, desk: issue.ask_open(
                 book, desk, door=door, why=body.why, case=body.case, until_ms=body.until_ms
@@ -138,8 +139,8 @@ async def ask_open(call: Call) -> t.Made:
 async def make_claim(call: Call) -> t.Made:
     """Write down what somebody says."""
     body: t.ClaimAsked = call.body
-    return _made(
-        await _decided(
+    return made(
+        await decided(
             call,
             lambda book, desk: issue.claim(
                 book, desk, identity=body.parcel.identity, says=body.says
@@ -152,16 +153,16 @@ async def clear_alarms(call: Call) -> t.Made:
     """End alarms."""
     body: t.ClearAsked = call.body
     raises = tuple(body.raises)
-    return _made(
-        await _decided(call, lambda book, desk: issue.clear_alarms(book, desk, raises=raises))
+    return made(
+        await decided(call, lambda book, desk: issue.clear_alarms(book, desk, raises=raises))
     )
 
 
 async def switch_fold(call: Call) -> t.Made:
     """Switch the rules of the fold."""
     version = call.body.version
-    return _made(
-        await _decided(call, lambda book, desk: issue.switch_fold(book, desk, version=version))
+    return made(
+        await decided(call, lambda book, desk: issue.switch_fold(book, desk, version=version))
     )
 
 
@@ -174,7 +175,7 @@ async def relay(call: Call) -> t.Relayed:
     return t.Relayed(ref=told.ref, state="confirmed" if told.confirmed else "news", new=told.new)
 
 
-async def _decided(call: Call, decide: Callable[[Book, Desk], Decision]) -> Done:
+async def decided(call: Call, decide: Callable[[Book, Desk], Decision]) -> Done:
     """Have it decided and written, and written down who asked."""
     by: str = call.body.by
     return await call.hub.auditor.decided(
@@ -187,7 +188,8 @@ async def _decided(call: Call, decide: Callable[[Book, Desk], Decision]) -> Done
     )
 
 
-def _made(done: Done) -> t.Made:
+def made(done: Done) -> t.Made:
+    """Return the answer that tells a decision's entry."""
     return t.Made(ref=done.ref, new=done.new)
 
 
@@ -206,65 +208,65 @@ ROUTES: Final = (
         "POST", "/sites/{site}/grants", "issueGrant",
         "Issue a grant: a courier's, or for one parcel. The secret is told once.", issue_grant,
         t.GrantMade, t.GrantAsked, (SITE,), keyed=True,
-        refusals=(*_COMMON, "grant.fields", "grant.tenant", "grant.too_many",
+        refusals=(*COMMON, "grant.fields", "grant.tenant", "grant.too_many",
                   "grant.secret_taken", "parcel.unknown", "request.secret", "request.text",
                   "request.until"),
     ),
     Route(
         "POST", "/sites/{site}/grants/{ref}/revoke", "revokeGrant",
         "Revoke a grant: whoever sees it refuses the grant.", revoke_grant, t.Made, t.ByAsked,
-        (SITE, REF), keyed=True, refusals=(*_COMMON, "grant.unknown"),
+        (SITE, REF), keyed=True, refusals=(*COMMON, "grant.unknown"),
     ),
     Route(
         "POST", "/sites/{site}/expected", "expectParcel", "Tell the site of a parcel to come.",
         expect_parcel, t.Made, t.ExpectedAsked, (SITE,), keyed=True,
-        refusals=(*_COMMON, "parcel.here", "parcel.was_here", "parcel.too_many"),
+        refusals=(*COMMON, "parcel.here", "parcel.was_here", "parcel.too_many"),
     ),
     Route(
         "POST", "/sites/{site}/reservations", "reserve",
         "Promise a compartment: it spends one of the rights that the site transferred.", reserve,
         t.Made, t.ReservationAsked, (SITE,), keyed=True,
-        refusals=(*_COMMON, "capacity.none", "reservation.other_class", "parcel.here",
+        refusals=(*COMMON, "capacity.none", "reservation.other_class", "parcel.here",
                   "hub.fenced", "hub.lane_stopped", "request.until", "request.band"),
     ),
     Route(
         "POST", "/sites/{site}/reservations/{ref}/cancel", "cancelReservation",
         "Take a promise back. Its right returns by the site's own release.", cancel_reservation,
-        t.Made, t.ByAsked, (SITE, REF), keyed=True, refusals=(*_COMMON, "reservation.unknown"),
+        t.Made, t.ByAsked, (SITE, REF), keyed=True, refusals=(*COMMON, "reservation.unknown"),
     ),
     Route(
         "POST", "/sites/{site}/capacity/hand-back", "handBack",
         "Give unspent rights back to the site.", hand_back, t.Made, t.HandBackAsked, (SITE,),
         keyed=True,
-        refusals=(*_COMMON, "capacity.none", "hub.fenced", "hub.lane_stopped", "request.band"),
+        refusals=(*COMMON, "capacity.none", "hub.fenced", "hub.lane_stopped", "request.band"),
     ),
     Route(
         "POST", "/sites/{site}/compartments/{number}/service", "setService",
         "Take a compartment out of service, or back in.", set_service, t.Made, t.ServiceAsked,
         (SITE, _NUMBER), keyed=True,
-        refusals=(*_COMMON, "door.unknown", "request.secret", "request.text"),
+        refusals=(*COMMON, "door.unknown", "request.secret", "request.text"),
     ),
     Route(
         "POST", "/sites/{site}/compartments/{number}/open", "askOpen",
         "Ask the site to open one door within five minutes; the site decides.", ask_open, t.Made,
         t.OpenAsked, (SITE, _NUMBER), keyed=True,
-        refusals=(*_COMMON, "door.unknown", "open.until", "open.asked", "open.too_many",
+        refusals=(*COMMON, "door.unknown", "open.until", "open.asked", "open.too_many",
                   "request.secret", "request.text"),
     ),
     Route(
         "POST", "/sites/{site}/claims", "makeClaim",
         "Write down what somebody says happened to a parcel.", make_claim, t.Made, t.ClaimAsked,
-        (SITE,), keyed=True, refusals=_COMMON,
+        (SITE,), keyed=True, refusals=COMMON,
     ),
     Route(
         "POST", "/sites/{site}/alarms/clear", "clearAlarms", "End alarms that were dealt with.",
         clear_alarms, t.Made, t.ClearAsked, (SITE,), keyed=True,
-        refusals=(*_COMMON, "alarm.none", "alarm.unknown"),
+        refusals=(*COMMON, "alarm.none", "alarm.unknown"),
     ),
     Route(
         "POST", "/sites/{site}/fold", "switchFold",
         "Have every replica fold by these rules from the sizes of now on.", switch_fold, t.Made,
-        t.FoldAsked, (SITE,), keyed=True, refusals=(*_COMMON, "fold.unknown"),
+        t.FoldAsked, (SITE,), keyed=True, refusals=(*COMMON, "fold.unknown"),
     ),
     Route(
         "POST", "/relay", "relay",

@@ -72,6 +72,15 @@ class Statement(msgspec.Struct, frozen=True):
     seen: bool = False
 
 
+class Expectation(msgspec.Struct, frozen=True):
+    """An entry `parcel.expected` of the hub's as stored: its tag, and what its annex is by now."""
+
+    ref: str
+    tag: str
+    identity: str | None
+    erased_by: str | None
+
+
 class Say(msgspec.Struct, frozen=True):
     """Write these, in this order; all stand in one lane."""
 
@@ -232,6 +241,19 @@ def hand_back(book: Book, desk: Desk, *, size: Size, band: str, count: int) -> D
     if not 0 < count <= book.rights.escrow.hub_free(kind):
         return _no_right(book, kind)
     return _say(facts.CapacityTransferred(size=size, band=band, count=count))
+
+
+def erase(book: Book, desk: Desk, *, named: Expectation) -> Decision:
+    """Forget who an expected parcel was: the annex of the hub's own entry, and nothing else.
+
+    Refused while the parcel is still expected, or is there: the site needs its name until then.
+    """
+    if named.erased_by is not None:
+        return Known(named.erased_by)
+    tags = {named.tag} if named.identity is None else {named.tag, *desk.tags(named.identity)}
+    if named.ref in book.rights.expected or any(one.tag in tags for one in book.parcels.values()):
+        return _no("annex.live", "Wait until the parcel came and was collected.", ref=named.ref)
+    return _say(facts.AnnexErased(of=named.ref, by=desk.by))
 
 
 # --- compartments -----------------------------------------------------------------------------

@@ -234,9 +234,9 @@ class Ledger:
         values = (site_id, key, payload, self._now_ms())
         return bool(await self._database.run(sql.PUT_NEWS, *values))
 
-    async def settle_news(self, site_id: str, key: str, state: NewsState) -> None:
+    async def settle_news(self, site_id: str, key: str, state: NewsState, payload: bytes) -> None:
         """As in `Storage`."""
-        await self._database.run(sql.SETTLE_NEWS, site_id, key, state)
+        await self._database.run(sql.SETTLE_NEWS, site_id, key, state, payload)
 
     async def news(self, site_id: str, state: NewsState = "news") -> tuple[News, ...]:
         """As in `Storage`."""

@@ -102,8 +102,10 @@ class Relay:
                 continue
             if not held:
                 await self._fork(site, deposit)
+            # The log names the parcel from here on, and forgets it where somebody asks it to.
+            nameless = msgspec.json.encode(msgspec.structs.replace(deposit, identity=""))
             await self._storage.settle_news(
-                site.site_id, news.key, "confirmed" if held else "refused"
+                site.site_id, news.key, "confirmed" if held else "refused", nameless
             )
 
     async def unconfirmed(self, site: Site) -> list[tuple[News, Deposit]]:

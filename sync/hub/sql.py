@@ -124,7 +124,9 @@ PUT_NEWS: Final = (
     "INSERT INTO news (site_id, key, payload, state, at_ms) VALUES ($1, $2, $3, 'news', $4)"
     " ON CONFLICT (site_id, key) DO NOTHING"
 )
-SETTLE_NEWS: Final = "UPDATE news SET state = $3 WHERE site_id = $1 AND key = $2"
+SETTLE_NEWS: Final = "UPDATE news SET state = $3, payload = $4 WHERE site_id = $1 AND key = $2"
+ERASING: Final = frozenset({SETTLE_NEWS})
+"""What takes a name out of a row: SQLite then empties its WAL too."""
 NEWS: Final = (
     "SELECT key, payload, state, at_ms FROM news WHERE site_id = $1 AND state = $2"
     " ORDER BY at_ms, key"

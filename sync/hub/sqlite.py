@@ -23,7 +23,7 @@ from typing import Any, Final, Self
 from sync.beside import Lock
 from sync.errors import OursBroken, StoreFailed
 from sync.hub import file
-from sync.hub.sql import MERGE_ANNEX
+from sync.hub.sql import ERASING, MERGE_ANNEX
 from sync.hub.tables import AnnexRow, Grown, Growth, Row, Span
 
 QUEUE_REQUESTS_MAX: Final = 256
@@ -122,7 +122,8 @@ class SqliteDatabase:
     async def run(self, sql: str, *values: object) -> int:
         """As in `Database`."""
         changed = await self._done(
-            lambda connection: connection.execute(_numbered(sql), values).rowcount
+            lambda connection: connection.execute(_numbered(sql), values).rowcount,
+            erases=sql in ERASING,
         )
         return int(changed)
 

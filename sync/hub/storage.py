@@ -220,8 +220,8 @@ class Storage(Protocol):
     async def put_news(self, site_id: str, key: str, payload: bytes) -> bool:
         """Keep what somebody told, once by `key`; say whether it is new."""
 
-    async def settle_news(self, site_id: str, key: str, state: NewsState) -> None:
-        """Say what became of it."""
+    async def settle_news(self, site_id: str, key: str, state: NewsState, payload: bytes) -> None:
+        """Say what became of it; `payload` takes the place of what was kept, and names nobody."""
 
     async def news(self, site_id: str, state: NewsState = "news") -> tuple[News, ...]:
         """Return what was told and is in this state, oldest first."""

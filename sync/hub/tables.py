@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
-from sync.entry import LaneRef, Ref
+from sync.entry import LaneRef, Ref, may_erase
 from sync.merkle import HASH_BYTES, Tree
 from sync.origin import Origin
 from sync.rows import LEVEL_STEP, Annex
@@ -173,7 +173,8 @@ def annex_rows(
             rows.append(AnnexRow(str(log), index, private, annex.salt, annex.data))
         if header.kind == ERASES and header.of is not None:
             of = Ref.parse(header.of)
-            rows.append(AnnexRow(str(of.log), of.index, erased_by=f"{log}{index}"))
+            if may_erase(log.writer, of.log):
+                rows.append(AnnexRow(str(of.log), of.index, erased_by=f"{log}{index}"))
     return merged(rows)
 
 

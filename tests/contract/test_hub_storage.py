@@ -509,7 +509,7 @@ async def test_news_is_told_once_and_settled(storage: Storage) -> None:
     assert await storage.put_news(ID, "a", b"one")
     assert not await storage.put_news(ID, "a", b"other")
     assert await storage.put_news(ID, "b", b"two")
-    await storage.settle_news(ID, "b", "confirmed")
+    await storage.settle_news(ID, "b", "confirmed", b"bare")
     assert [(one.key, one.payload) for one in await storage.news(ID)] == [("a", b"one")]
     assert [one.key for one in await storage.news(ID, "confirmed")] == ["b"]
     assert await storage.news("0077") == ()

@@ -572,3 +572,19 @@ def test_a_conflict_and_a_wait_are_told_in_one_order() -> None:
     deposited(stage)
     found = equal(stage).conflicts()
     assert found == sorted(found, key=lambda one: (one.what, one.ref, one.other))
+
+
+def test_the_hub_forgets_its_own_expectation_and_no_parcel_of_the_site() -> None:
+    stage = pair()
+    expected = facts.ParcelExpected(tag="x", key_version=1)
+    mine = taken(HUB, 0, 1, expected)
+    book = fold.fold([mine])
+    book.rights.expected[f"{HUB}0"].identity = "acme/T1/1"
+    book.take(HUB, 1, (1, 2), facts.AnnexErased(of=f"{HUB}0", by="ops"))
+    assert book.rights.expected[f"{HUB}0"].identity is None
+    there = deposited(stage)
+    parcel = stage.site.book.parcels[there]
+    parcel.identity = "acme/T2/1"
+    stage.hub.write(facts.AnnexErased(of=there, by="ops"))
+    assert equal(stage).parcels[there].identity == "acme/T2/1"
+    assert stage.site.book.stopped == {}

@@ -12,6 +12,7 @@ from sync.entry import Lane
 from sync.fact import Fact
 from sync.hub import issue
 from sync.hub.issue import Decision, Desk, Known, No, Say
+from sync.records import Expected
 from tests.hub_site import FakeSite
 
 KEY = CodeKey("lockers.example/site/0042", 1, bytes(32))
@@ -378,3 +379,19 @@ def test_a_fold_that_nobody_knows_is_not_switched_to() -> None:
     fact = fact_of(issue.switch_fold(stage.book, DESK, version=FOLD))
     assert isinstance(fact, facts.FoldSwitched)
     assert fact.lanes == {log: size for log, size in stage.book.sizes.items() if size}
+
+
+def test_an_expected_parcels_name_goes_when_it_is_neither_awaited_nor_there() -> None:
+    stage = Stage()
+    tag = issue.parcel_tag(DESK.key, "acme/T1/1")
+
+    def asked(**other: str | None) -> Decision:
+        told = {"ref": f"{HUB_LOG}c0", "tag": tag, "identity": "acme/T1/1", "erased_by": None}
+        named = issue.Expectation(**(told | other))  # type: ignore[arg-type]  # text or None
+        return issue.erase(stage.book, DESK, named=named)
+
+    erased = facts.AnnexErased(of=f"{HUB_LOG}c0", by="ops")
+    assert fact_of(asked()) == fact_of(asked(identity=None)) == erased
+    assert asked(erased_by=f"{HUB_LOG}c7") == Known(f"{HUB_LOG}c7")
+    stage.book.rights.expected[f"{HUB_LOG}c0"] = Expected(f"{HUB_LOG}c0", tag, 1, None)
+    refused(asked(), "annex.live")

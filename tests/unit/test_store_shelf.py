@@ -43,6 +43,7 @@ from tests.fault.logs import codes, fsck
 
 CORPUS = Path(__file__).resolve().parents[1] / "vectors" / "corpus"
 OLD = Identity(SITE.operator, SITE.writer, "e1-00000001", SITE.seed)
+OLDER = Identity(SITE.operator, SITE.writer, "e1-00000000", SITE.seed)
 
 
 @pytest.fixture
@@ -235,7 +236,7 @@ async def test_what_was_erased_by_another_is_in_no_byte_of_the_file(path: Path) 
     async with await opened(path) as store:
         record = Record(Lane.CUSTODY, 0, private(0, b"a name to forget"), b"a name to forget", SALT)
         await store.append([record])
-        await store.extend(Writing(HUB).add(erasure(0, f"{SITE.log(Lane.CUSTODY)}0")).chunk(0, 1))
+        await store.extend(Writing(OLD).add(erasure(0, f"{SITE.log(Lane.CUSTODY)}0")).chunk(0, 1))
         assert not store.erasure_pending
         for file in path.parent.glob("site.db*"):
             assert b"a name to forget" not in file.read_bytes()
@@ -252,7 +253,7 @@ async def test_a_healed_erasure_is_obeyed_whatever_comes_first(path: Path) -> No
         assert fsck(path).ok
         both = await asyncio.gather(
             store.extend(parcels.chunk(0, 2)),
-            store.extend(Writing(HUB).add(erasure(0, f"{parcels.log}1")).chunk(0, 1)),
+            store.extend(Writing(OLDER).add(erasure(0, f"{parcels.log}1")).chunk(0, 1)),
         )
         assert both[0].size == 2
         assert await store.annexes_from(parcels.origin) == 2
@@ -270,14 +271,30 @@ async def test_two_in_one_commit_a_log_that_begins_and_the_erasure_of_its_annex(
         for first in (True, False):
             wanted = Identity(OLD.operator, OLD.writer, f"e1-0000000{int(first) + 3}", OLD.seed)
             parcels = Writing(wanted).add(private(0, b"one"))
-            hub = Identity(HUB.operator, HUB.writer, f"e{int(first) + 7}-00000000", HUB.seed)
+            other = Identity(OLD.operator, OLD.writer, f"e1-0000000{int(first) + 7}", OLD.seed)
             steps = [
                 store.extend(parcels.chunk(0, 1)),
-                store.extend(Writing(hub).add(erasure(0, f"{parcels.log}0")).chunk(0, 1)),
+                store.extend(Writing(other).add(erasure(0, f"{parcels.log}0")).chunk(0, 1)),
             ]
             await asyncio.gather(*(steps if first else steps[::-1]))
             assert await store.put_annexes(parcels.origin, [(0, Annex(SALT, b"one", None))]) == 0
     assert fsck(path).ok
+
+
+async def test_a_hub_erases_no_name_of_a_parcel_on_this_disk(path: Path) -> None:
+    """Planted once: it did, and a live parcel's code was lost with its name at the next start."""
+    origin = SITE.origin(Lane.CUSTODY)
+    said = Writing(HUB).add(
+        erasure(0, f"{SITE.log(Lane.CUSTODY)}0"), erasure(1, f"{SITE.log(Lane.CUSTODY)}1")
+    )
+    async with await opened(path) as store:
+        await store.append([Record(Lane.CUSTODY, 0, private(0, b"one"), b"one", SALT)])
+        await store.extend(said.chunk(0, 2))
+        await store.append([Record(Lane.CUSTODY, 1, private(1, b"two"), b"two", SALT)])
+    assert fsck(path).ok
+    async with await opened(path) as store:
+        kept = [item.annex.data for item in await store.read(origin, 0, 2) if item.annex]
+        assert kept == [b"one", b"two"]
 
 
 # --- receipts -------------------------------------------------------------------------------------
