@@ -3,7 +3,7 @@
 For people without root, and for every test that needs no packets: bytes are delayed, slowed and
 cut, each way by itself; what was under way at a cut is lost, as a modem loses it. While the link is
 down a new connection is accepted and nothing answers, as behind a dead cell; `hole` keeps the old
-ones open too (half-open), otherwise they are reset.
+ones open too (half-open: what they lost never comes again), otherwise they are reset.
 """
 
 import asyncio
@@ -37,6 +37,7 @@ class ThinLink:
         self._tasks: set[asyncio.Task[None]] = set()
         self._free_at = {"to": 0.0, "from": 0.0}
         self._server: asyncio.Server
+        self._beating: asyncio.Task[None] | None = None
 
     @property
     def port(self) -> int:
@@ -49,12 +50,13 @@ class ThinLink:
     @contextlib.asynccontextmanager
     async def open(self, port: int = 0) -> AsyncIterator["ThinLink"]:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", port)
-        beat = asyncio.create_task(self._beat()) if self.up_s else None
+        if self.up_s:
+            self._beating = asyncio.create_task(self._beat())
         try:
             yield self
         finally:
-            if beat is not None:
-                beat.cancel()
+            if self._beating is not None:
+                self._beating.cancel()
             self._server.close()
             self.cut()
             for task in list(self._tasks):
@@ -72,6 +74,12 @@ class ThinLink:
     def mend(self) -> None:
         """The link is up again."""
         self.up.set()
+
+    def steady(self) -> None:
+        """The link is up, and stays up."""
+        if self._beating is not None:
+            self._beating.cancel()
+        self.mend()
 
     async def _beat(self) -> None:
         while True:
@@ -108,13 +116,16 @@ class ThinLink:
         queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(64)
 
         async def deliver() -> None:
+            lost = False
             while True:
                 due, data = await queue.get()
                 await asyncio.sleep(max(0.0, due - loop.time()))
                 if not data:
                     writer.transport.abort()
                     return
-                if self.up.is_set():
+                # A stream has no holes: what follows lost bytes is lost too.
+                lost = lost or not self.up.is_set()
+                if not lost:
                     self.carried[way] += len(data)
                     writer.write(data)
                     await writer.drain()
