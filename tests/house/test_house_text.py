@@ -131,3 +131,21 @@ def test_the_map_of_invariants_names_tests_and_checkers_that_exist() -> None:
     assert told == {pair for pair in written if pair[1] > 0}
     paths = [path for *_, also in rows for path in re.findall(r"`([\w/]+\.py)`", also)]
     assert [path for path in paths if not (ROOT / "tests" / path).is_file()] == []
+
+
+def test_the_map_of_the_cloud_simulation_is_what_it_checks_and_plants() -> None:
+    text = (ROOT / "tests/README.md").read_text().partition("## Between sites and a hub")[2]
+    simulation = ROOT / "tests/simulation"
+    cloud = "".join(path.read_text() for path in sorted(simulation.glob("*cloud*.py")))
+    told = re.findall(r"^\| `(\d\d_\w+)` \|", text, re.MULTILINE)
+    listed = re.search(r'^CHECKERS = """([^"]+)"""', cloud, re.MULTILINE)
+    assert listed
+    assert sorted(told) == sorted(listed[1].split())
+    errors = (simulation / "cloud_planted.py").read_text()
+    planted = re.findall(r'CloudPlanted\(\s*"([^"]+)",\s*\(([^)]+)\)', errors)
+    rows = re.findall(r"^\| ([a-z ]+) \| `(\d\d_\w+)` \| (.*)\|$", text, re.MULTILINE)
+    assert [name for name, *_ in rows] == [name for name, _ in planted]
+    assert [by for _, by, _ in rows] == [found.split('"')[1] for _, found in planted]
+    paths = re.findall(r"`([\w/]+\.py)`", text)
+    assert len(paths) > 10
+    assert [path for path in paths if not (ROOT / "tests" / path).is_file()] == []
