@@ -235,7 +235,8 @@ class Exchange:
         done = {}
         for log in await store.logs():
             case = await store.prune_case(log.origin, hub=hub, older=older.get(log.origin, 0))
-            upto = pruning.furthest(case)
+            # A hub that was put back and does not know it has less than its receipts say.
+            upto = min(pruning.furthest(case), self.kept.stand.held.get(log.origin, 0))
             if upto > log.oldest:
                 book = life.engine.book
                 await store.prune(log.origin, upto, hub=hub, older=case.older, cited=cited(book))
@@ -275,7 +276,8 @@ def _anchor(record: Record) -> Anchor | None:
 def _older(data: Path, before_ms: int) -> dict[str, int]:
     """Return, for each own log, the index below which every entry is older than `before_ms` (UTC).
 
-    By the anchors of the custody logs; an entry that no anchor places is not old. Blocks.
+    By the anchors of the custody logs. One that no anchor places (a command's boot has none) is as
+    old as the next one of its log that is placed. Blocks.
     """
     found = {}
     with LogFile.open(database_of(data)) as file:
@@ -291,7 +293,9 @@ def _older(data: Path, before_ms: int) -> dict[str, int]:
             index = head.oldest
             for record in file.records(head, head.oldest):
                 utc = anchors.utc(entry.parse(record.entry).at)
-                if utc is None or utc.ms + utc.error_ms >= before_ms:
+                if utc is None:
+                    continue
+                if utc.ms + utc.error_ms >= before_ms:
                     break
                 index = record.index + 1
             found[head.origin] = index

@@ -38,7 +38,10 @@ _OVER: Final = {"rolled_back": "rolled_back", "fork": "forked"}
 
 @dataclass(slots=True)
 class Stand:
-    """How the link stands, for status and health. `held` is what the hub's store has, by origin."""
+    """How the link stands, for status and health.
+
+    `held` is what the hub's store has, by origin: as it said when the link began, and since then.
+    """
 
     up: bool = False
     connects: int = 0
@@ -198,6 +201,7 @@ class Uplink:
     async def _greeted(self, told: Mapping[str, int]) -> None:
         """Learn what the hub holds of our older epochs that is not here."""
         self._owed, epoch = {}, self._epoch()
+        self.stand.held = dict(told)
         for origin, size in told.items():
             if size and self._is_later(origin, epoch):
                 await self._overtaken(origin)
@@ -264,8 +268,7 @@ class Uplink:
 
     async def _holds(self, origin: str, size: int, instance: str) -> None:
         stand = self.stand
-        if stand.instance != instance:
-            stand.instance, stand.held = instance, {}
+        stand.instance = instance
         stand.held[origin] = max(size, stand.held.get(origin, 0))
         self._outlets.trouble("link.stuck", origin, False)
 

@@ -8,7 +8,7 @@ import asyncio
 import base64
 import hashlib
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from sync.hub import config as hub_config
 from sync.hub import folder as hub_folder
 from sync.hub.keys import Keys
 from sync.hub.rooms import Hub
+from sync.hub.storage import Audit
 from sync.redial import Redial
 from tests.contract.site_stage import LIMIT_S, Stand, stand
 
@@ -110,7 +111,11 @@ class Cloud:
 
     async def audit(self) -> list[str]:
         """The codes on record for the site."""
-        return [row.code for row in await self.hub.storage.audited("0042", 0, 1000)]
+        return [row.code for row in await self.audited()]
+
+    async def audited(self) -> tuple[Audit, ...]:
+        """What is on record for the site."""
+        return await self.hub.storage.audited("0042", 0, 1000)
 
     def save(self, to: Path) -> None:
         """What a backup program takes; the hub is stopped."""
@@ -244,6 +249,14 @@ class Site(Stand):
     async def has(self, true: Callable[[], Any]) -> None:
         """Wait until something holds of a life."""
         await self.until(lambda: self.lives() and true())
+
+    async def comes(self, true: Callable[[], Awaitable[Any]]) -> None:
+        """Wait until asking finds that something holds."""
+        for _ in range(400):
+            if await true():
+                return
+            await asyncio.sleep(0.05)
+        pytest.fail("it did not come")
 
     async def agrees(self) -> None:
         """Wait until both books are equal, byte for byte."""

@@ -190,7 +190,6 @@ class Visit:
     def __init__(self, hub: Hub, site: Site, stop: asyncio.Event) -> None:
         self._hub, self._site, self._stop = hub, site, stop
         self._owed: dict[str, int] = {}
-        self._came_back = False
 
     def accepts(self, origin: str) -> bool:
         """Take this site's logs, and what it holds of ours (after a restore it heals us)."""
@@ -221,9 +220,6 @@ class Visit:
         if origin in lag:
             lag[origin] = max(0, lag[origin] - len(items))
             hub.links.behind(site_id, {name: count for name, count in lag.items() if count})
-        if self._site.fenced and not self._came_back and _is_ours(origin):
-            self._came_back = True
-            await hub.put_back(site_id)
         if self._owed.get(origin, 0) <= size:
             self._owed.pop(origin, None)
         hub.links.heard(site_id, hub.clock.utc_ms())

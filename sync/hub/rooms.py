@@ -88,19 +88,13 @@ class Hub:
         """A gateway holds more of our present lanes than we do, or another history of them.
 
         So this store was put back, whether somebody said so or not: for this site it is as after
-        `restored`. Without proof the other sites go on: each of them tells us of itself.
+        `restored`, and the store gets another name. Without proof the other sites are not fenced:
+        each of them tells us of itself, and hears the name when its next link begins.
         """
+        await self.storage.renew_instance()
         site = await self.registry.fence(await self.registry.get(site_id))
         await self._begins(site)
         return site
-
-    async def put_back(self, site_id: str) -> None:
-        """Entries that we had signed came back: the receipts of this store's name count no more.
-
-        Once for each loss: the fence of a site stands until the last of them is here.
-        """
-        await self.storage.renew_instance()
-        _log.warning("hub.instance", site=site_id, instance=self.storage.instance)
 
     async def _begins(self, site: Site) -> None:
         self.projections.forget(site.site_id)

@@ -1,6 +1,5 @@
 """Pins a hub out of a backup, marked or not: the gateway heals it; no right is spent before."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -40,14 +39,13 @@ async def a_day(stage: Site, backup: Path) -> tuple[Any, Any]:
 
 async def is_whole(stage: Site, grant: Any, promise: Any, before: str) -> None:
     """Everything is back, in a new epoch of the hub's, and the hub can promise again."""
-    shown: Any = {"fenced": True}
-    for _ in range(200):
+
+    async def healed() -> bool:
         shown = await stage.cloud.ask("GET", "/sites/0042")
-        if not shown["fenced"] and shown["epoch"] != before:
-            break
-        await asyncio.sleep(0.05)
-    assert not shown["fenced"]
-    assert shown["epoch"] != before
+        return not shown["fenced"] and shown["epoch"] != before
+
+    await stage.comes(healed)
+    shown = await stage.cloud.ask("GET", "/sites/0042")
     await stage.agrees()
     book = await stage.cloud.book()
     assert grant["ref"] in {one["ref"] for one in book["grants"]}
@@ -108,13 +106,12 @@ async def test_a_hub_that_nobody_marked_and_that_wrote_meanwhile_ends_that_epoch
     for number in range(4):
         await stage.cloud.tell("/grants", grant="courier", tenant="acme", label=f"van {number}")
     await stage.begin()
-    shown: Any = {}
-    for _ in range(200):
-        shown = await stage.cloud.ask("GET", "/sites/0042")
-        if shown["epoch"] != before:
-            break
-        await asyncio.sleep(0.05)
-    assert shown["epoch"] != before
+
+    async def ended() -> bool:
+        return bool((await stage.cloud.ask("GET", "/sites/0042"))["epoch"] != before)
+
+    await stage.comes(ended)
+    shown = await stage.cloud.ask("GET", "/sites/0042")
     connects = stage.app._exchange.kept.stand.connects
     stage.cloud.hub.links.stops["0042"].set()
     await stage.until(lambda: stage.app._exchange.kept.stand.connects > connects)
