@@ -2,11 +2,11 @@
 
 A link that dies is dialled after a random part of a time that doubles (full jitter: a thousand
 gateways that lost their hub together must not come back together). After three attempts that
-brought nothing there are at most four an hour, because a metered link pays for each; progress
-forgets them, and something urgent does not wait for the hour.
+brought nothing there are at most four an hour, because a metered link pays for each; they are
+spread over it, so that a link that is back is found within twenty minutes. Progress forgets them,
+and something urgent does not wait for the next one.
 """
 
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -19,6 +19,8 @@ URGENT_MS: Final = 30_000
 FREE: Final = 3
 AN_HOUR: Final = 4
 HOUR_MS: Final = 3_600_000
+SPREAD_MS: Final = 300_000
+"""So much later each comes at random: gateways that were refused together do not stay together."""
 
 IDLE_START_MS: Final = 240_000
 IDLE_LEAST_MS: Final = 15_000
@@ -32,25 +34,21 @@ class Redial:
         self.idle = IdleTime()
         self._dice = dice
         self._fruitless = 0
-        self._tried: deque[int] = deque(maxlen=AN_HOUR)
+        self._last_ms = 0
 
     def tried(self, now_ms: int, *, progress: bool) -> None:
         """Note how an attempt (dialled or carried) ended that began at `now_ms`."""
-        if progress:
-            self._fruitless = 0
-            self._tried.clear()
-            return
-        self._fruitless += 1
-        if self._fruitless > FREE:
-            self._tried.append(now_ms)
+        self._last_ms = now_ms
+        self._fruitless = 0 if progress else self._fruitless + 1
 
     def wait_ms(self, now_ms: int, *, urgent: bool = False) -> int:
         """Return how long to wait from now on; ask again when something urgent has come."""
         most = URGENT_MS if urgent else MOST_MS
         wait = self._dice(min(FIRST_MS << min(self._fruitless, 20), most) + 1)
-        if urgent or len(self._tried) < AN_HOUR:
+        if urgent or self._fruitless <= FREE:
             return wait
-        return max(wait, self._tried[0] + HOUR_MS - now_ms)
+        apart = HOUR_MS // AN_HOUR + self._dice(SPREAD_MS)
+        return max(wait, self._last_ms + apart - now_ms)
 
 
 class IdleTime:

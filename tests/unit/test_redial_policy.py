@@ -38,6 +38,16 @@ def test_after_three_attempts_without_progress_there_are_four_an_hour() -> None:
         assert len(times) >= FREE + AN_HOUR
 
 
+def test_a_link_that_is_back_is_found_within_twenty_minutes_however_long_it_was_away() -> None:
+    for dice in (highest, lambda _: 0):
+        times = attempts_in(Redial(dice), 30 * HOUR_MS)
+        assert max(b - a for a, b in itertools.pairwise(times)) <= 20 * 60_000
+        redial = Redial(dice)
+        attempts_in(redial, HOUR_MS)
+        redial.tried(2 * HOUR_MS, progress=False)
+        assert redial.wait_ms(3 * HOUR_MS) <= MOST_MS, "a link that lived an hour has waited enough"
+
+
 def test_the_wait_is_a_random_part_of_a_time_that_doubles_up_to_a_bound() -> None:
     redial = Redial(highest)
     waits = []
