@@ -56,6 +56,9 @@ def test_a_day_is_played_counted_and_gone_on_with(tmp_path: Path) -> None:
     assert data.stat().st_mode & 0o777 == 0o700  # as doctor wants it
     [told] = day.stdout.splitlines()
     first = json.loads(told)
+    page = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+    listed = page.partition("The object counts")[2].partition("\n\n")[0].split("`")[1::2]
+    assert sorted(listed) == sorted(first)
     entries = on_record(data)
     kinds = Counter(entry["kind"] for entry in entries)
     link = {
