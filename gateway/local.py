@@ -41,6 +41,7 @@ REMEDIES = {
     "annex.unknown": "Take a reference from `log show`",
     "site.exists": "This site was made already",
     "epoch.parents": "Start the gateway: it names every earlier epoch that it has, and begins anew",
+    "fence.unheard": "Wait until the hub was heard: it may know what was lost; or answer for it",
     "fence.none": "Nothing is to be lifted: this site is not fenced",
     "fence.unproved": "Look into these compartments and say so with `support check`",
     "log.full": "Free space on this disk",

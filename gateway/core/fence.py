@@ -71,7 +71,9 @@ def raised(state: State, why: str) -> None:
 def lift_asked(state: State, asked: FenceLiftAsked) -> None:
     """End the fence, if every compartment that is not free is proved, or somebody answers for it.
 
-    What is free on record and not proved is asked of the next courier (`deliver.check`).
+    A hub must have said that it holds no more of us than we do: what is lost here may have been
+    given away there, rights as well as compartments (cloud simulation, seed 614). What is free on
+    record and not proved is asked of the next courier (`deliver.check`).
     """
     if not state.book.fenced:
         state.answer(asked.token, "fence.none")
@@ -82,6 +84,9 @@ def lift_asked(state: State, asked: FenceLiftAsked) -> None:
     if unproved and not asked.trust_history:
         named = ",".join(str(door) for door in unproved[:NAMED_MAX])
         state.answer(asked.token, "fence.unproved", doors=named, count=len(unproved))
+        return
+    if state.hub and not state.settled_by and not asked.trust_history:
+        state.answer(asked.token, "fence.unheard")
         return
     by = f"trust:{asked.by}" if asked.trust_history else f"support:{asked.by}"
     state.answer(asked.token, ref=_lift(state, by))

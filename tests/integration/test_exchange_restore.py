@@ -109,6 +109,67 @@ async def test_a_swapped_database_is_noticed_without_any_hub(stage: Site, tmp_pa
     await settles(stage, used, strangers, door, before)
 
 
+async def test_without_any_link_a_person_looks_and_lifts_the_fence(
+    stage: Site, tmp_path: Path
+) -> None:
+    used, _, door = await a_day(stage, tmp_path / "backup")
+    await stage.cloud.stop()
+    stage.restore(tmp_path / "backup")
+    continuity.mark(stage.data, "restored")
+    await stage.begin()
+    await stays_shut(stage, used, door)
+    refused = await stage.refusal(stage.lift())
+    assert refused in {"fence.unproved", "fence.unheard"}
+    assert (await stage.open_by_support(door)).code == ""
+    await stage.hands(door)
+    await stage.until(lambda: not stage.app.status()["doors"][0]["open"])  # type: ignore[index]
+    assert (await stage.check(door, occupied=True)).code == ""
+    assert stage.book.fenced, "what the hub knows is not here: nobody but a person ends it"
+    assert (await stage.lift(trust_history=True)).code == ""
+    assert not stage.book.fenced
+
+
+async def test_a_whole_folder_put_back_while_the_hub_is_away_is_noticed_once_it_is_back(
+    stage: Site, tmp_path: Path
+) -> None:
+    used, _, door = await a_day(stage, tmp_path / "backup")
+    await stage.cloud.stop()
+    stage.restore(tmp_path / "backup")
+    before = stage.epoch
+    assert continuity.broken(stage.data) == "", "nothing on this disk can tell"
+    await stage.begin()
+    assert not stage.book.fenced
+    await stage.cloud.start()
+    await stage.has(lambda: stage.epoch != before and stage.book.fenced)
+    await stage.in_service()
+    await stays_shut(stage, used, door)
+    await stage.has(lambda: {"log.forked", "link.stuck"} & stage.alarms)
+    assert (await stage.check(door, occupied=True)).code == ""
+    connects = stage.app._exchange.kept.stand.connects
+    stage.cloud.hub.links.stops["0042"].set()
+    await stage.has(lambda: stage.app._exchange.kept.stand.connects > connects)
+    assert stage.book.fenced, "what the other history says cannot come back: a person decides"
+    assert any(code in {"log.fork", "log.refused"} for code in await stage.cloud.audit())
+    assert (await stage.lift(trust_history=True)).code == ""
+
+
+async def test_empty_doors_prove_themselves_and_the_fence_ends_by_itself(
+    stage: Site, tmp_path: Path
+) -> None:
+    stage.save(tmp_path / "backup")
+    await stage.begin()
+    door = await stage.deposit(OLD, await stage.courier())
+    await stage.pick_up(stage.code(OLD), door)
+    await stage.agrees()
+    assert await stage.stop() == 0
+    before = stage.epoch
+    stage.restore(tmp_path / "backup")
+    await stage.begin()
+    await stage.has(lambda: stage.epoch != before and not stage.book.fenced)
+    await stage.agrees()
+    assert "site.fenced" not in stage.alarms
+
+
 async def test_the_planted_gateway_without_a_fence_gives_the_stranger_s_parcel_away(
     stage: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

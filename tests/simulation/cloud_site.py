@@ -321,16 +321,12 @@ class CloudSite(Stage):
         self.after(5_000)
 
     def take_stock(self) -> None:
-        """Somebody looks into every door, and the fence is lifted.
-
-        Before the hub was heard nobody lifts it by hand: rights that the lost entries gave away
-        would be given again.
-        """
+        """Somebody looks into every door, and asks for the fence to be lifted."""
         for door in sorted(self.map.doors):
             if self.engine.book.fenced:
                 self.after(25_000)
                 self.look_into(door)
-        if self.engine.book.fenced and (self.engine.state.settled_by or self.cloud.safe):
+        if self.engine.book.fenced:
             self.send(FenceLiftAsked(now=self.now, token="f", by="ada"))
 
     def flag(self, door: int, *, enabled: bool) -> None:

@@ -297,6 +297,16 @@ def test_the_fence_lifts_itself_when_all_is_proved_and_nothing_more_is_to_come()
     assert not fenced(other)
 
 
+def test_with_a_hub_the_fence_is_lifted_only_once_it_was_heard() -> None:
+    """What was given away in the lost entries would be given again (cloud simulation, seed 614)."""
+    stage = restored()
+    stage.hub(facts.AlarmCleared(raises=("e1-00000001:su99",)))
+    checks(stage, 1, occupied=True)
+    assert lifts(stage).code == "fence.unheard"
+    assert fenced(stage)
+    assert lifts(stage, trust_history=True).code == ""
+
+
 def test_a_stale_book_lifts_nothing() -> None:
     stage = restored()
     stage.engine.book.stale = True
