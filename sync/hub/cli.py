@@ -18,7 +18,10 @@ from sync.errors import SyncError
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "init": ("sync.hub.commands.init", "Make a new hub: its keys, its configuration."),
     "run": ("sync.hub.commands.run", "Run the hub in the foreground."),
-    "site": ("sync.hub.commands.site", "Add, list and show sites; lift a site's fence."),
+    "site": (
+        "sync.hub.commands.site",
+        "Add, list and show sites; name a new gateway's key; lift a site's fence.",
+    ),
     "vkey": ("sync.hub.commands.vkey", "Print the keys that a site's gateway is to know."),
     "code-key": ("sync.hub.commands.code_key", "Write a site's code key to a file."),
     "restored": ("sync.hub.commands.restored", "Say that the database came out of a backup."),
