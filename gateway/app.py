@@ -113,7 +113,10 @@ class App:
         store = await Store.open(self.database, self.who.identity, ring=ring, cosigners=cosigners)
         try:
             chosen = site.settings(
-                self.who, self.config.kiosk.kiosks, **self.config.timing.chosen()
+                self.who,
+                self.config.kiosk.kiosks,
+                governed=bool(self.config.hub.url),
+                **self.config.timing.chosen(),
             )
             engine, begun = await asyncio.to_thread(site.replayed, self.data, chosen, self._clock)
             if site.needs_beginning(engine):

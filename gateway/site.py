@@ -161,7 +161,9 @@ def _unwritable(path: Path, error: OSError) -> GatewayError:
     )
 
 
-def settings(who: Who, kiosks: tuple[str, ...] = ("main",), **times: int) -> Settings:
+def settings(
+    who: Who, kiosks: tuple[str, ...] = ("main",), *, governed: bool = False, **times: int
+) -> Settings:
     """Return the engine's settings of a site; `times` where they differ from the defaults."""
     return Settings(
         operator=who.identity.operator,
@@ -169,6 +171,7 @@ def settings(who: Who, kiosks: tuple[str, ...] = ("main",), **times: int) -> Set
         epoch=who.identity.epoch,
         code_key=code_key(who),
         kiosks=kiosks,
+        governed=governed,
         older_keys=older_keys(who),
         **times,
     )

@@ -85,7 +85,8 @@ def lift_asked(state: State, asked: FenceLiftAsked) -> None:
         named = ",".join(str(door) for door in unproved[:NAMED_MAX])
         state.answer(asked.token, "fence.unproved", doors=named, count=len(unproved))
         return
-    if state.hub and not state.settled_by and not asked.trust_history:
+    governed = state.settings.governed or state.hub
+    if governed and not state.settled_by and not asked.trust_history:
         state.answer(asked.token, "fence.unheard")
         return
     by = f"trust:{asked.by}" if asked.trust_history else f"support:{asked.by}"

@@ -27,6 +27,7 @@ class Settings:
     code_key: CodeKey  # the newest: what is deposited from now on
     older_keys: tuple[CodeKey, ...] = ()  # a live parcel keeps the version it came with
     kiosks: tuple[str, ...] = ("main",)
+    governed: bool = False  # a hub is configured, whether or not anything was heard of it
     command_ms: int = 2_000  # a door command not sent by then is refused, never sent late
     answer_ms: int = 1_500  # beyond deadline and pulse: a `PulseDone` not here by then never comes
     window_ms: int = 3_000  # after the pulse, an opening is this command's (HARDWARE.md 2.1)
