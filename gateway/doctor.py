@@ -19,7 +19,7 @@ from typing import Final, Literal
 from adapters.errors import AdapterError
 from adapters.profiles import load
 from certs.errors import CertsError
-from gateway import control, health, identity, site
+from gateway import continuity, control, health, identity, site
 from gateway.bank import Bank
 from gateway.clock import Machine
 from gateway.config import Config, loopback, split_address
@@ -56,6 +56,8 @@ def examine(config: Config) -> list[Finding]:
         lambda: kiosk(config.kiosk.listen),
         lambda: folder(data),
         lambda: keys(data),
+        lambda: fence(data),
+        lambda: hub(config),
         lambda: space(data),
         lambda: flush(data),
         clock,
@@ -106,6 +108,36 @@ def keys(data: Path) -> Iterator[Finding]:
     """Read the keys, which checks owner, mode and size."""
     who = site.load(data)
     yield Finding("keys", "ok", f"keys of {who.name}, code key version {who.key_version}")
+
+
+def fence(data: Path) -> Iterator[Finding]:
+    """Say whether continuity is broken, or a fence stands because it was."""
+    if why := continuity.broken(data):
+        yield Finding(
+            "fence", "note", f"continuity is not proved ({why}): the next start begins an epoch"
+        )
+    elif identity.database_of(data).exists() and (whys := site.read_book(data).fences.values()):
+        yield Finding(
+            "fence",
+            "note",
+            f"fenced ({', '.join(sorted(set(whys)))}): see locker-gateway fence show",
+        )
+    else:
+        yield Finding("fence", "ok", "no fence, and nothing that asks for one")
+
+
+def hub(config: Config) -> Iterator[Finding]:
+    """Say whether the hub's keys are there where a hub is to be dialled or may pull."""
+    told = config.hub
+    if not (told.url or config.sync.listen):
+        yield Finding("hub", "note", "no hub: this site is alone, and nothing is ever pruned")
+    elif missing := [name for name in ("writer", "cosigner") if not getattr(told, name)]:
+        yield Finding(
+            "hub", "bad", f"no {' and no '.join(missing)} in [hub]: its entries or receipts are "
+            "refused; locker-hub vkey prints both",
+        )  # fmt: skip
+    else:
+        yield Finding("hub", "ok", f"hub at {told.url or 'nowhere: it pulls'}, both keys known")
 
 
 def space(data: Path) -> Iterator[Finding]:

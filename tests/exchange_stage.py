@@ -22,6 +22,7 @@ from gateway import config as gateway_config
 from gateway import local, site, uplink
 from gateway.core.inputs import FenceLiftAsked, SupportChecked, SupportOpens
 from gateway.demo.process import free_port
+from gateway.errors import GatewayError
 from sync.hub import app as hub_app
 from sync.hub import config as hub_config
 from sync.hub import folder as hub_folder
@@ -216,6 +217,14 @@ class Site(Stand):
         return await self.send(
             FenceLiftAsked(now=now, token="", by="eva", trust_history=trust_history)
         )
+
+    async def refusal(self, asked: Awaitable[Any]) -> str:
+        """The code with which a command is refused."""
+        try:
+            answer = await asked
+        except GatewayError as error:
+            return error.code
+        return str(answer.code)
 
     # --- what the disk does ---------------------------------------------------------------------
 

@@ -123,7 +123,11 @@ async def test_without_any_link_a_person_looks_and_lifts_the_fence(
     assert (await stage.open_by_support(door)).code == ""
     await stage.hands(door)
     await stage.until(lambda: not stage.app.status()["doors"][0]["open"])  # type: ignore[index]
-    assert (await stage.check(door, occupied=True)).code == ""
+
+    async def checked() -> bool:
+        return bool((await stage.check(door, occupied=True)).code == "")
+
+    await stage.comes(checked)
     assert stage.book.fenced, "what the hub knows is not here: nobody but a person ends it"
     assert (await stage.lift(trust_history=True)).code == ""
     assert not stage.book.fenced
