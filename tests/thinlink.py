@@ -120,12 +120,12 @@ class ThinLink:
             while True:
                 due, data = await queue.get()
                 await asyncio.sleep(max(0.0, due - loop.time()))
-                if not data:
+                # A stream has no holes: what follows lost bytes is lost too, its end included.
+                lost = lost or not self.up.is_set()
+                if not data and not (lost and self.hole):
                     writer.transport.abort()
                     return
-                # A stream has no holes: what follows lost bytes is lost too.
-                lost = lost or not self.up.is_set()
-                if not lost:
+                if data and not lost:
                     self.carried[way] += len(data)
                     writer.write(data)
                     await writer.drain()

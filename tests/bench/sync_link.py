@@ -279,8 +279,8 @@ def figure_of_real_catchup() -> Iterator[Figure]:
     yield {
         "name": "sync.catchup.real", "ours": round(took, 1), "limit": round(limit, 1),
         "ratio": round(took / limit, 2), "unit": "s", "goal": "as in virtual time",
-        "how": f"one run over sockets and tests/thinlink.py (TCP itself dials at once), without annexes;"
-        f" begins with 5 s up,"
+        "how": "one run over sockets and tests/thinlink.py (where TCP connects at once), without"
+        f" annexes; begins with 5 s up,"
         f" {cuts} cuts, {carried} bytes came through; limit: capacity of the up-time",
     }  # fmt: skip
 
