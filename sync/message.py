@@ -138,12 +138,16 @@ class Seal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Annexed(msgspec.Struct, frozen=True, kw_only=True):
-    """The annex of one entry, before the seal of its segment, or when a `want` lacks it."""
+    """The annex of an entry, before the seal of its segment, or when a `want` lacks it.
+
+    `also` are earlier entries that have the same: an intent and the deposit that it led to.
+    """
 
     origin: Place
     index: Count
     salt: Annotated[bytes, Meta(min_length=16, max_length=16)]
     data: Annotated[bytes, Meta(max_length=4096)]
+    also: Annotated[list[Count], Meta(max_length=512)] = []
 
 
 class Have(msgspec.Struct, frozen=True, kw_only=True):

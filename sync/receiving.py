@@ -284,22 +284,29 @@ class Receiver:
 
     def _annex(self, log: Incoming, annexed: Annexed) -> list[Output]:
         annex = Annex(annexed.salt, annexed.data, None)
+        late = [
+            (index, annex)
+            for index in (*annexed.also, annexed.index)
+            if self._is_late(log, index, annex)
+        ]
+        return [PutAnnexes(log.origin, tuple(late))] if late else []
+
+    def _is_late(self, log: Incoming, index: int, annex: Annex) -> bool:
+        """Keep an annex with its unfinished segment; or say that its entry is held already."""
         unfinished = log.open
         if (
             unfinished is not None
-            and unfinished.first <= annexed.index < unfinished.first + unfinished.count
+            and unfinished.first <= index < unfinished.first + unfinished.count
         ):
-            unfinished.annex_bytes += len(annexed.data)
+            unfinished.annex_bytes += len(annex.data or b"")
             if unfinished.annex_bytes > OPEN_BYTES_MAX:
                 raise _refused("open", "Send each annex once.", bytes=unfinished.annex_bytes)
-            unfinished.annexes[annexed.index] = annex
-            return []
-        if annexed.index < log.held:
-            return [PutAnnexes(log.origin, ((annexed.index, annex),))]
-        if annexed.index < log.expected:
-            self.repeats += 1
-            return []
-        raise _refused("annex", "Send an entry first.", origin=log.origin, index=annexed.index)
+            unfinished.annexes[index] = annex
+            return False
+        if index >= log.expected and index >= log.held:
+            raise _refused("annex", "Send an entry first.", origin=log.origin, index=index)
+        self.repeats += index >= log.held
+        return index < log.held
 
     def _seal(self, log: Incoming, seal: Seal) -> list[Output]:
         unfinished = log.open

@@ -390,11 +390,17 @@ def _seal(out: Outgoing, size: int, note: str | None) -> Seal | None:
 
 
 def _annexes(out: Outgoing, items: Sequence[Item], start: int) -> list[Annexed]:
+    """Return each annex once, in the order of the last entry that has it, from `start` on.
+
+    What a link has brought before it died is all before the last index that it brought.
+    """
+    found: dict[tuple[bytes, bytes], list[int]] = {}
+    for item in items:
+        annex = item.annex
+        if annex is not None and annex.salt is not None and annex.data is not None:
+            found.setdefault((annex.salt, annex.data), []).append(item.index)
     return [
-        Annexed(origin=out.place, index=item.index, salt=item.annex.salt, data=item.annex.data)
-        for item in items
-        if item.index >= start
-        and item.annex is not None
-        and item.annex.salt is not None
-        and item.annex.data is not None
+        Annexed(origin=out.place, index=at[-1], salt=salt, data=data, also=at[:-1])
+        for (salt, data), at in sorted(found.items(), key=lambda one: one[1][-1])
+        if at[-1] >= start
     ]

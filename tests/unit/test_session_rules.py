@@ -337,13 +337,36 @@ def test_an_end_that_wants_no_annexes_gets_none() -> None:
 
 def test_annexes_that_came_before_a_cut_are_not_sent_again() -> None:
     site, hub = both(codecs=(0,))
-    site.shelf.write(CUSTODY, *[private(b"x" * 900, n) for n in range(20)])
+    site.shelf.write(CUSTODY, *[private(b"%900d" % n, n) for n in range(20)])
     contacts = 0
     while hub.holds() != site.holds():
         contacts += 1
         assert contacts < 20, "a contact shorter than a segment with its annexes never ends"
         meet(site, hub, Way(4_500))
     assert len(hub.shelf.held[CUSTODY].annexes) == 20
+
+
+def test_an_annex_of_two_entries_goes_over_once_wherever_the_link_is_cut() -> None:
+    whose = [0, 1, 2, 0, 3, 1, 4, 3, 2, 4]
+    for left in range(700, 3_500, 111):
+        site, hub = both(codecs=(0,))
+        names = [b"%300d" % number for number in whose]
+        site.shelf.write(CUSTODY, *[private(name, n) for n, name in enumerate(names)])
+        carried = meet(site, hub, Way(left)) + meet(site, hub)
+        assert [annex.data for _, annex in sorted(hub.shelf.held[CUSTODY].annexes.items())] == names
+        assert carried < 5_900, "twice as many annexes would be 1.5 kB more"
+
+
+def test_an_annex_is_for_entries_that_were_sent_all_of_them() -> None:
+    site, hub = both()
+    fill(site, 3, 0)
+    meet(site, hub)
+    site.begin(site.now_ms)
+    hub.begin(hub.now_ms)
+    run(site, hub)
+    origin = sorted(site.shelf.held).index(CUSTODY)
+    tell(hub, Annexed(origin=origin, index=2, salt=bytes(16), data=b"x", also=[1, 9]))
+    assert [close.code for close in hub.closes] == ["exchange.annex"]
 
 
 # --- one lane never waits -----------------------------------------------------------------------
