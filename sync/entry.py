@@ -12,6 +12,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final, Self
 
 import msgspec
@@ -25,6 +26,8 @@ ANNEX_BYTES_MAX: Final = 4096
 KIND_LENGTH_MAX: Final = 64
 
 _HASH_BYTES: Final = 32
+_AFTER_CRITICAL: Final = "!\x7f"
+"""Sorts after every key that begins with the mark of a critical one."""
 _EPOCH: Final = r"e[1-9][0-9]{0,9}-[0-9a-f]{8}"
 _INDEX: Final = r"(?:0|[1-9][0-9]{0,14})"
 _match_epoch = re.compile(_EPOCH).fullmatch
@@ -145,9 +148,15 @@ def read(body: canonical.Object) -> Entry:
         prev=None if prev is None else _ref("prev", prev),
         seen=None if seen is None else _seen(seen),
         private=None if private is None else _private(private),
-        # Keys are sorted, and only a space sorts before the mark.
-        critical=tuple(key for key in body if key[:1] == "!"),
+        critical=_critical(body),
     )
+
+
+def _critical(body: canonical.Object) -> tuple[str, ...]:
+    """Return the keys that begin with the mark. They are sorted: hardly any sorts before it."""
+    if next(iter(body)) > _AFTER_CRITICAL:
+        return ()
+    return tuple(key for key in body if key[:1] == "!")
 
 
 def compose(
@@ -195,11 +204,17 @@ def is_epoch(text: str) -> bool:
 
 
 def _kind(value: object) -> str:
+    if type(value) is str and _is_kind(value):
+        return value
     if value is None:
         raise TheirsInvalid("entry.no_header", "An entry has a kind and a time.", key="kind")
-    if type(value) is not str or len(value) > KIND_LENGTH_MAX or _match_kind(value) is None:
-        raise _bad_header("kind", value)
-    return value
+    raise _bad_header("kind", value)
+
+
+@lru_cache(maxsize=256)
+def _is_kind(value: str) -> bool:
+    """Say whether a text is a dotted name; the vocabulary is small and comes again and again."""
+    return len(value) <= KIND_LENGTH_MAX and _match_kind(value) is not None
 
 
 def _at(value: object) -> Moment:
