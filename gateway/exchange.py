@@ -44,6 +44,7 @@ from sync.store import Store
 PRUNE_S: Final = 86_400.0
 FIRST_PRUNE_S: Final = 600.0
 ASK_S: Final = 3.0
+BUSY_S: Final = 30.0
 DAY_MS: Final = 86_400_000
 Work = Callable[[Life], Coroutine[None, None, None]]
 _log = logs.get("exchange")
@@ -72,27 +73,29 @@ class Exchange:
         self.pull_url = ""
         self._store: Store | None = None
         self._life: Life | None = None
+        self._asked = False
 
     def beside(self, store: Store) -> list[Work]:
         """Return what runs beside a life: the link, and the chore of pruning."""
         self._store = store
-        works: list[Work] = [lambda life: self._chores(life, store)]
+        works: list[Work] = [_careful(lambda life: self._chores(life, store))]
         if self.config.hub.url:
-            works.append(lambda life: self._link(life, store))
+            works.append(_careful(lambda life: self._link(life, store)))
         return works
 
     async def ask_first(self) -> None:
-        """Ask the hub what it knows of us before anything is written; a few seconds, no more.
+        """Ask the hub what it knows of us before anything is written; a few seconds, no more, once.
 
         A restored disk that writes before it has heard makes two histories of one epoch. Without an
-        answer the site goes on alone, as it must.
+        answer the site goes on alone, as it must. Nobody swaps a disk under a running process.
         """
-        if not self.config.hub.url or continuity.broken(self.data):
+        if self._asked or not self.config.hub.url or continuity.broken(self.data):
             return
+        self._asked = True
         base = f"{self.config.hub.url.rstrip('/')}/sites/{self.site.rpartition('/')[2]}/sync/v1"
         limits = Limits(connect_s=ASK_S, request_s=ASK_S, attempts=1)
         try:
-            async with aiohttp.ClientSession() as session:
+            async with asyncio.timeout(ASK_S), aiohttp.ClientSession() as session:
                 told = await Peer(session, base, limits).logs()
         except (SyncError, aiohttp.ClientError, OSError, TimeoutError):
             return
@@ -244,6 +247,26 @@ class Exchange:
         if done:
             _log.info("log.pruned", **{name.rpartition("/")[2]: to for name, to in done.items()})
         return done
+
+
+def _careful(work: Work) -> Work:
+    """Return the work with the disk's trouble as the journal takes it: it ends the life.
+
+    A disk that is only busy or full is waited for. Anything else is a bug, and ends the process.
+    """
+
+    async def run(life: Life) -> None:
+        while True:
+            try:
+                return await work(life)
+            except StoreFailed as error:
+                _log.warning("exchange.store", code=error.code)
+                if error.reason not in {"busy", "full"}:
+                    life.store_failed(error.reason)
+                    return None
+            await asyncio.sleep(BUSY_S)
+
+    return run
 
 
 def began(life: Life) -> str:

@@ -169,6 +169,10 @@ class Life:
             deciding.cancel()
             await asyncio.gather(stopping, deciding, return_exceptions=True)
 
+    def store_failed(self, reason: str) -> None:
+        """Somebody beside the journal found the disk broken: it ends this life as the journal's."""
+        self._note_failed(reason)
+
     def finish(self, end: End) -> None:
         """End this life once what is written is durable; the next one begins from the disk."""
         self._ending = end
