@@ -255,7 +255,9 @@ def test_lengths_of_parcels_from_before_the_bank_grew_are_still_accepted() -> No
         for number in range(5, 40)
     }
     site = small_map()
-    stage.engine.state.book.holdings.map = SiteMap(boards=site.boards, doors=dict(site.doors) | many)
+    stage.engine.state.book.holdings.map = SiteMap(
+        boards=site.boards, doors=dict(site.doors) | many
+    )
     assert keypad.digits(stage.engine.state) == 9
     stage.enter(stage.code())
     assert stage.last(Pulse).door == door
