@@ -32,7 +32,7 @@ from tests.shelf_memory import MemoryShelf
 
 THIN = {"rate": 8_000.0, "rtt_s": 0.6, "up_s": 5.0, "down_s": 5.0}
 DOORS = 4
-EQUAL_S = 120.0
+EQUAL_S = 300.0
 
 
 @dataclass
