@@ -1,14 +1,18 @@
 """What one can ask of a book: read-only, computed from what is folded."""
 
 from collections import Counter, deque
+from typing import Final
 
 from sync.capacity import Deficit, name_of
 from sync.custody import Custody
 from sync.holdings import Holdings
-from sync.join import split
+from sync.join import log_order, split
 from sync.records import Alarm, Compartment, Conflict, Grant, Parcel, Retired
 from sync.rights import Rights
 from sync.sitemap import SiteMap
+
+BEGUN_WITH: Final = 1
+"""`fence.set` is the second urgent entry of an epoch that began fenced."""
 
 
 class Views:
@@ -71,9 +75,14 @@ class Views:
         return bool(self.fences)
 
     def fenced_door(self, door: int) -> bool:
-        """Return whether a fence stands and nothing proves what is behind this door."""
+        """Return whether a fence stands and nothing proves what is behind this door.
+
+        Proved in the epoch that began with a fence, or in a later one, counts. A fence that was
+        raised in the middle of an epoch is another matter: what proved a door before it looks the
+        same in the book as what would after it, so it holds every door, until a new epoch.
+        """
         proved = self.compartments[door].proved
-        return any(ref.partition(":")[0] != proved for ref in self.fences)
+        return any(_is_before(proved, ref) for ref in self.fences)
 
     def live(self) -> list[Parcel]:
         """Return the parcels on record, oldest first."""
@@ -149,3 +158,12 @@ class Views:
                 how = "held" if is_here else "gone"
                 found.append(Conflict("claim.contradicted", claim.ref, claim.tag, how))
         return sorted(found, key=lambda one: (one.what, one.ref, one.other))
+
+
+def _is_before(proved: str, fence: str) -> bool:
+    """Return whether a door proved in this epoch (or never) is not proved behind this fence."""
+    log, index = split(fence)
+    epoch = log.partition(":")[0]
+    if proved == epoch:
+        return index > BEGUN_WITH
+    return proved == "" or log_order(proved) < log_order(epoch)

@@ -16,29 +16,14 @@ from gateway.core.inputs import DoorsWitnessed, FenceLiftAsked
 from gateway.core.state import Opening, State
 from sync import facts
 from sync.custody import Custody
-from sync.join import log_order, split
 
-BEGUN_WITH = 1
-"""`fence.set` is the second urgent entry of an epoch that began fenced."""
 NAMED_MAX = 20
 """Doors named in the evidence of a refusal."""
 
 
 def holds(state: State, door: int) -> bool:
     """Return whether a fence stands and nothing proves what is behind this door."""
-    fences = state.book.fences
-    return bool(fences) and any(
-        _is_before(state.book.compartments[door].proved, ref) for ref in fences
-    )
-
-
-def _is_before(proved: str, fence: str) -> bool:
-    """Return whether a door proved in this epoch (or never) is not proved behind this fence."""
-    log, index = split(fence)
-    epoch = log.partition(":")[0]
-    if proved == epoch:
-        return index > BEGUN_WITH
-    return proved == "" or log_order(proved) < log_order(epoch)
+    return state.book.fenced_door(door)
 
 
 def bars(state: State, opening: Opening) -> str:
@@ -64,7 +49,7 @@ def raised(state: State, why: str) -> None:
     own = f"{state.settings.epoch}:su"
     if not state.begun or any(ref.startswith(own) for ref in state.book.fences):
         return
-    state.write(facts.AlarmRaised(alarm="site.fenced"))  # first: the fence is not `BEGUN_WITH`
+    state.write(facts.AlarmRaised(alarm="site.fenced"))  # first: the fence is none that an epoch began with
     state.write(facts.FenceSet(why=why))
 
 

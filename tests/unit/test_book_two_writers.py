@@ -472,6 +472,26 @@ def test_behind_a_fence_only_a_door_that_somebody_made_sure_of_counts() -> None:
     assert site.book.fenced_door(2)
 
 
+def test_behind_two_fences_a_door_proved_in_the_later_epoch_is_proved() -> None:
+    site = behind_a_fence()
+    third = "e3-0000000a:su"
+    began = facts.EpochOpened(site="site/1", version=1)
+    site.book.take(third, 0, (9, 1), began)
+    site.book.take(third, 1, (9, 1), facts.FenceSet(why="restored"))
+    site.book.take("e3-0000000a:sc", 0, (9, 2), facts.DoorProved(door=1, why="counter"))
+    assert len(site.book.fences) == 2
+    assert [site.book.fenced_door(door) for door in (1, 2)] == [False, True]
+
+
+def test_a_fence_in_the_middle_of_an_epoch_holds_what_was_proved_in_it() -> None:
+    site = pair().site
+    site.write(facts.CompartmentChecked(door=1, by="ada", occupied=False))
+    site.write(facts.AlarmRaised(alarm="site.fenced"))
+    site.write(facts.AlarmRaised(alarm="site.fenced"))
+    site.write(facts.FenceSet(why="peer.ahead"))
+    assert site.book.fenced_door(1)
+
+
 def histories_meet(fact: facts.AnyFact, *, proved: bool = False) -> Book:
     """Door 1 in two histories: a new epoch says what its table cannot explain."""
     entries = [
