@@ -10,7 +10,7 @@ duplication or delay in which they came. No rule here reads a clock. How that co
   site) cannot be folded in its place any more. It makes the book `stale`: whoever keeps the entries
   folds them all again.
 - An entry that the fold cannot take stops its log here, and only here (`stopped`): it is stored,
-  relayed and shown, and every other log goes on.
+  relayed and shown, and every other log goes on, a later epoch of the same site too.
 - A key that begins with `!` and that this version does not know makes what the entry names
   `cautious`: no right to it is used, no compartment of it is given away.
 
@@ -190,13 +190,17 @@ class Book(Views):
 
         A log whose turn it would be, but for a later one that was begun (or tried: it may have
         stopped for want of these entries), makes the book stale. One that has to wait does not:
-        folded again it would wait again.
+        folded again it would wait again. A parent that stopped is as far as it will ever come: the
+        next epoch follows it, its doors in doubt where what is missing would have explained them.
         """
         order = log_order(log)
         epoch = self.epochs.get(log.partition(":")[0])
         if order[0] > 1 and (
             epoch is None
-            or any(self.sizes.get(parent, 0) < size for parent, size in epoch.parents.items())
+            or any(
+                self.sizes.get(parent, 0) < size and parent not in self.stopped
+                for parent, size in epoch.parents.items()
+            )
         ):
             return False
         if self._newest and log_order(self._newest) > order:

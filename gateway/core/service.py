@@ -47,7 +47,10 @@ def begin(state: State, begun: EpochBegun) -> None:
         return
     epoch, earlier = state.settings.epoch, _earlier(state)
     parents, last = _custody_of(begun.parents), max(earlier, key=log_order, default=None)
-    unknown = [log for log, size in parents.items() if earlier.get(log, 0) < size]
+    stopped = state.book.stopped  # it is as far as it will ever come: what is next goes on
+    unknown = [
+        log for log, size in parents.items() if earlier.get(log, 0) < size and log not in stopped
+    ]
     forgotten = last is not None and (last not in parents or log_order(last) >= log_order(epoch))
     if unknown or forgotten:
         state.answer(begun.token, "epoch.parents", epoch=epoch, known=len(earlier))

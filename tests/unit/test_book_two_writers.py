@@ -455,6 +455,32 @@ def test_a_lift_may_come_before_the_fence_that_it_names() -> None:
         assert (book.fenced, book.rights.ends) == (False, {})
 
 
+def test_a_later_epoch_goes_on_where_a_stopped_log_of_the_site_ends() -> None:
+    """What it cannot take is surfaced (`stopped`); it does not freeze the site for ever."""
+    stage = pair()
+    deposited(stage)
+    size = len(stage.site.held[SITE])
+    bad = fold.read(SITE, size, b'{"at":[1,2],"kind":"door.closed","door":1,"occupied":"no"}')
+    lost = taken(SITE, size + 1, 1, facts.DoorAjar(door=1, open_ms=1))
+    after = [
+        taken(NEXT_URGENT, 0, 1, opened(size + 2)),
+        taken(NEXT, 0, 1, facts.CompartmentChecked(door=1, by="ada", occupied=False)),
+    ]
+    entries = [*stage.site.entries(), bad, lost, *after]
+    book = whole(entries)
+    assert book.sizes[NEXT] == 1
+    assert (book.stopped[SITE].index, list(book.stopped)) == (size, [SITE])
+    assert book.compartments[1].custody is Custody.FREE
+    assert not book.stale
+    late = fold.fold([*after, *stage.site.entries(), bad, lost])
+    assert late.canonical() == book.canonical()
+    early = fold.fold([*stage.site.entries(), bad])
+    again = Book.restored(early.canonical())
+    for entry in (lost, *after):
+        again.take(*entry)
+    assert again.canonical() == book.canonical()
+
+
 def behind_a_fence() -> Holder:
     """A restored site: door 1 held a parcel that is gone, by entries that were lost."""
     stage = pair()

@@ -1,5 +1,6 @@
 """Behind a fence a restored book gives nobody a stranger's parcel; how it is lifted again."""
 
+from dataclasses import replace
 from unittest.mock import patch
 
 import pytest
@@ -17,7 +18,7 @@ from gateway.core.inputs import (
     Trust,
 )
 from gateway.core.outputs import Answer
-from sync import facts
+from sync import facts, fold
 from sync.custody import Custody
 from tests.stage import SETTINGS, Stage, small_map
 
@@ -399,3 +400,33 @@ def test_a_later_epoch_says_where_it_comes_from_and_is_begun_once() -> None:
     assert [f"{E2}:su1"] == list(stage.engine.book.fences)
     stage.send(EpochBegun(now=stage.now, token="t", by="x", site="site/0042"))
     assert stage.last(Answer).code == "site.exists"
+
+
+def test_a_site_whose_own_log_stopped_begins_again_behind_a_fence() -> None:
+    """What another version wrote and this one cannot fold is surfaced; the site is not lost."""
+    stage = Stage(trust=Trust.SYNCED)
+    door = stage.deposit("AB1")
+    stage.home()
+    log = f"{SETTINGS.epoch}:sc"
+    size = stage.engine.book.sizes[log]
+    bad = b'{"at":[1,2],"door":1,"kind":"door.closed","occupied":"no"}'
+    stage.log += [fold.read(log, size, bad)]
+    stage.settings = replace(SETTINGS, epoch=E2)
+    stage.restart()
+    parents = {f"{SETTINGS.operator}/{SETTINGS.writer}/{SETTINGS.epoch}/custody": (size + 1, "")}
+    stage.send(
+        EpochBegun(
+            now=stage.now, token="e", by="t", site="site/0042", parents=parents, fence="restored"
+        )
+    )
+    assert stage.last(Answer).code == ""
+    stage.see_all(occupied=(door,))
+    assert fenced(stage)
+    assert ("log.poisoned", log) in {
+        (one.alarm, one.about) for one in stage.engine.book.alarms.values()
+    }
+    assert checks(stage, door, occupied=True) == ""
+    assert stage.box(door).custody is Custody.HELD
+    before = stage.engine.book.canonical()
+    stage.restart()
+    assert stage.engine.book.canonical() == before
