@@ -35,6 +35,7 @@ from sync.errors import StoreFailed, TheirsInvalid
 from sync.moment import Moment
 from sync.reader import LogFile
 from sync.records import Parcel
+from sync.rows import Taken
 from sync.store import Identity
 
 IDENTITY: Final = "identity.json"
@@ -223,19 +224,43 @@ def _entries(log: LogFile, sizes: Mapping[str, int]) -> Iterator[Recovered]:
 def read_book(data: Path) -> Book:
     """Return the book as it is durable now, running gateway or not; nothing is written.
 
-    From the latest snapshot and what came after it; from the first entry where that does not do
-    (an older epoch's entries came back since).
+    From a snapshot and what came after it; from the one before, or from the first entry, where that
+    does not do (an older epoch's entries came back since, or another version wrote it). What was
+    pruned cannot be folded again: then the latest snapshot counts, stale as its book is, and
+    `GatewayError` `site.book_lost` where there is none that can be read.
     """
     with LogFile.open(identity.database_of(data)) as log:
-        for snapshot in log.snapshots()[-1:]:
-            if sha256(snapshot.book).digest() != snapshot.sha256:
-                break
-            book = Book.restored(snapshot.book, log.annexes())
-            for taken in _entries(log, book.sizes):
-                book.take(*taken)
-            if not book.stale:
+        late = None
+        for snapshot in reversed(log.snapshots()):
+            book = _resumed(log, snapshot)
+            if book is not None and not book.stale:
                 return book
-        return fold.fold(_entries(log, {}))
+            late = late or book
+        if not any(head.oldest for head in log.heads()):
+            return fold.fold(_entries(log, {}))
+    if late is None:
+        raise GatewayError(
+            "site.book_lost",
+            "No snapshot of the book can be read, and older entries are pruned: start the version"
+            " that ran here last, or replace this gateway from its hub",
+            data=data,
+        )
+    return late
+
+
+def _resumed(log: LogFile, snapshot: Taken) -> Book | None:
+    """Return the book of a snapshot and all that came after; None where that cannot be had."""
+    if sha256(snapshot.book).digest() != snapshot.sha256:
+        return None
+    try:
+        book = Book.restored(snapshot.book, log.annexes())
+    except TheirsInvalid:
+        return None
+    if any(book.sizes.get(str(head.log), 0) < head.oldest for head in log.heads()):
+        return None  # an older one: what came after it is pruned
+    for taken in _entries(log, book.sizes):
+        book.take(*taken)
+    return book
 
 
 def start_clock(data: Path) -> Clock:

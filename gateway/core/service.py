@@ -85,9 +85,14 @@ def _custody_of(parents: dict[str, tuple[int, str]]) -> dict[str, int]:
 
 
 def take_snapshot(state: State) -> None:
-    """Sign the book as it stands, while its map is whole and nothing came too late for it."""
+    """Sign the book as it stands, while its map is whole and nothing came too late for it.
+
+    Not behind a fence: what was lost may come back yet, and then the book is folded again from the
+    last one before this epoch; what that covers may be pruned.
+    """
     book = state.book
-    if not state.begun or book.stale or not book.map.doors or book.holdings.reader.head is not None:
+    half = not book.map.doors or book.holdings.reader.head is not None
+    if not state.begun or book.stale or book.fenced or half:
         return
     lanes = {log: size for log, size in book.sizes.items() if size}
     data = book.canonical()

@@ -13,6 +13,7 @@ from gateway.core.inputs import (
     FenceLiftAsked,
     FenceRaised,
     HistorySettled,
+    SnapshotAsked,
     SupportChecked,
     SupportOpens,
     Trust,
@@ -430,3 +431,12 @@ def test_a_site_whose_own_log_stopped_begins_again_behind_a_fence() -> None:
     before = stage.engine.book.canonical()
     stage.restart()
     assert stage.engine.book.canonical() == before
+
+
+def test_behind_a_fence_no_snapshot_is_taken_for_what_was_lost_may_come_back() -> None:
+    stage = restored()
+    stage.send(SnapshotAsked(now=stage.now))
+    assert not stage.recorded(facts.SnapshotTaken)
+    assert lifts(stage, trust_history=True).code == ""
+    stage.send(SnapshotAsked(now=stage.now))
+    assert stage.recorded(facts.SnapshotTaken)
