@@ -53,25 +53,31 @@ class App:
         async with opened(self.config) as hub:
             self.hub = hub
             await self._sign_what_is_left(hub)
-            async with self._listening(hub):
+            async with self._listening(hub) as pulling:
                 _log.warning("hub.listening", listen=listening(self.config), storage=_kind(hub))
                 systemd.notify("READY=1")
                 if ready is not None:
                     ready(self)
-                await self._stopped_or_broken(hub)
+                await self._stopped_or_broken(hub, pulling)
                 systemd.notify("STOPPING=1")
         _log.info("hub.stopped")
 
-    async def _stopped_or_broken(self, hub: Hub) -> None:
-        """Wait for `stop`. Raises what the storage died of: then a new process is to open it."""
+    async def _stopped_or_broken(self, hub: Hub, pulling: asyncio.Task[None]) -> None:
+        """Wait for `stop`. Raises what the storage died of: then a new process is to open it.
+
+        A bug of the puller goes through too: a hub that pulls nothing must not look alive.
+        """
         stopping = asyncio.ensure_future(self.stopping.wait())
         try:
-            await asyncio.wait((stopping, hub.broken), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((stopping, hub.broken, pulling), return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopping.cancel()
-        if hub.broken.done() and not self.stopping.is_set():
+        if self.stopping.is_set():
+            return
+        if hub.broken.done():
             _log.error("hub.broken", code=hub.broken.result().code)
             raise hub.broken.result()
+        pulling.result()
 
     async def _sign_what_is_left(self, hub: Hub) -> None:
         sites = await hub.storage.sites()
@@ -82,7 +88,7 @@ class App:
         _log.info("hub.opened", sites=len(sites), instance=hub.storage.instance)
 
     @contextlib.asynccontextmanager
-    async def _listening(self, hub: Hub) -> AsyncIterator[None]:
+    async def _listening(self, hub: Hub) -> AsyncIterator[asyncio.Task[None]]:
         puller = Puller(hub)
         served = api.make_app(hub)
         served.add_routes(puller.routes())
@@ -104,7 +110,7 @@ class App:
                 ) from error
             host, port = runner.addresses[0][:2]
             self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-            yield
+            yield pulling
         finally:
             pulling.cancel()
             await asyncio.gather(pulling, return_exceptions=True)

@@ -6,17 +6,20 @@ does: each link has its own task, its own bounds and its own end.
 """
 
 import asyncio
+import contextlib
 import secrets
-from collections.abc import Mapping, Sequence
-from typing import Final
+import traceback
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, cast
 
 import aiohttp
+import msgspec
 from aiohttp import web
 
 from certs.note import cosign
 from sync.clerk import Hooks
 from sync.entry import Writer
-from sync.errors import StoreFailed, SyncError, TheirsInvalid
+from sync.errors import Reason, StoreFailed, SyncError, TheirsInvalid
 from sync.exchange import Found, Memory
 from sync.hub import logs
 from sync.hub.rooms import Hub
@@ -35,6 +38,9 @@ POLL_S: Final = 50
 PAUSE_S: Final = 15.0
 SITES_S: Final = 30.0
 """How often the list of reachable sites is read anew."""
+OLDER_S: Final = 0.5
+"""So long an older link may take to end politely; one that is half-open is cut off then."""
+FRAMES_MAX: Final = 6
 
 LOST: Final = frozenset({"rolled_back", "fork"})
 """What is found of a log of ours once this store was put back."""
@@ -49,6 +55,7 @@ class Puller:
         self._hub = hub
         self._stops = hub.links.stops
         self._memory: dict[str, Memory] = {}
+        self._ends: dict[str, _End] = {}
         self._pulling: dict[str, asyncio.Task[None]] = {}
 
     def routes(self) -> list[web.RouteDef]:
@@ -72,10 +79,13 @@ class Puller:
             raise TheirsInvalid("request.busy", "Dial again later.", links=LINKS_MAX)
         ws = web.WebSocketResponse(**WEBSOCKET)
         await ws.prepare(request)
-        older = self._stops.get(site.site_id)
-        if older is not None:
-            older.set()
+        older, older_stop = self._ends.get(site.site_id), self._stops.get(site.site_id)
         stop = self._stops[site.site_id] = asyncio.Event()
+        end = self._ends[site.site_id] = _End(request.transport)
+        if older is not None and older_stop is not None:
+            older_stop.set()
+            # What came over it, to the byte, is for this one to go on with.
+            await older.comes()
         hub.links.up(site.site_id, "session", hub.clock.utc_ms())
         _log.info("link.up", site=site.site_id)
         reason = "link.gone"
@@ -83,10 +93,15 @@ class Puller:
             reason = await self._carry(ws, site, stop)
         except StoreFailed as error:
             reason = error.code
-            _log.exception("link.store", site=site.site_id, code=error.code)
+            _log.error("link.store", site=site.site_id, code=error.code)
+            hub.failed(error)
+        except Exception as error:  # noqa: BLE001  # a bug of this link: no other one ends by it
+            reason = "link.bug"
+            _log.error("link.bug", site=site.site_id, **_where(error))
         finally:
+            end.has_come()
             if self._stops.get(site.site_id) is stop:
-                del self._stops[site.site_id]
+                del self._stops[site.site_id], self._ends[site.site_id]
                 hub.links.down(site.site_id, "" if reason in {"gone", "stopped"} else reason)
             _log.info("link.down", site=site.site_id, reason=reason)
         return ws
@@ -124,6 +139,10 @@ class Puller:
             site.site_id, hub.clock.utc_ms(), bytes_in=counters.bytes_in,
             bytes_out=counters.bytes_out,
         )  # fmt: skip
+        if summary.reason == "exchange.store":
+            # The session took it as the end of the link; what died does not come back by itself.
+            cause = str(summary.evidence.get("cause", "")).removeprefix("store.")
+            hub.failed(StoreFailed(cast("Reason", cause)))
         if summary.theirs:
             await hub.storage.audit(
                 site.site_id, summary.reason, {k: str(v) for k, v in summary.evidence.items()}
@@ -152,36 +171,96 @@ class Puller:
         """Pull one site, then wait until it has more."""
         hub = self._hub
         base = f"{site.url.rstrip('/')}/sync/v1"
+        before = _Round()
         while True:
             try:
-                site = await hub.registry.get(site.site_id)
-                visit = Visit(hub, site, asyncio.Event())
-                shelf = hub.registry.shelf_of(site)
-                done = await pull(session, base, shelf, peer=f"site/{site.site_id}",
-                                  cosign=visit.cosign)  # fmt: skip
-                await self._pulled(site, visit, done)
-                if not done.more:
-                    await _until_news(session, base, shelf)
+                before = await self._round(session, base, site.site_id, before)
             except (SyncError, aiohttp.ClientError, OSError, TimeoutError) as error:
+                if isinstance(error, StoreFailed):
+                    hub.failed(error)
                 code = error.code if isinstance(error, SyncError) else "exchange.unreachable"
                 hub.links.down(site.site_id, code)
                 await asyncio.sleep(PAUSE_S)
+            except Exception as error:  # noqa: BLE001  # a bug with this site: others are pulled on
+                _log.error("pull.bug", site=site.site_id, **_where(error))
+                hub.links.down(site.site_id, "link.bug")
+                await asyncio.sleep(PAUSE_S)
 
-    async def _pulled(self, site: Site, visit: "Visit", done: Summary) -> None:
+    async def _round(
+        self, session: aiohttp.ClientSession, base: str, site_id: str, before: "_Round"
+    ) -> "_Round":
+        """Pull once, and wait for news.
+
+        What is refused comes again at once from whoever says that it is news: after a round that
+        brought nothing those logs are not asked for, and others only after a pause.
+        """
+        hub = self._hub
+        site = await hub.registry.get(site_id)
+        visit = Visit(hub, site, asyncio.Event())
+        shelf = hub.registry.shelf_of(site)
+        done = await pull(session, base, shelf, peer=f"site/{site_id}", cosign=visit.cosign)
+        wrong = await self._pulled(site, visit, done, before.wrong)
+        origins = {origin for origin, _ in wrong}
+        stuck = frozenset(before.stuck & origins)
+        if not (done.pulled or done.pushed or done.annexes or done.receipts) and before.woken:
+            if origins <= stuck:
+                await asyncio.sleep(PAUSE_S)
+            stuck = frozenset(origins)
+        woken = not done.more and await _until_news(session, base, shelf, stuck)
+        return _Round(frozenset(wrong), frozenset(stuck), woken)
+
+    async def _pulled(
+        self, site: Site, visit: "Visit", done: Summary, told: frozenset[tuple[str, str]]
+    ) -> set[tuple[str, str]]:
+        """Take in how a pull went; return what was wrong, by origin and code.
+
+        What is in `told` is in the audit already.
+        """
         hub = self._hub
         hub.links.up(site.site_id, "pull", hub.clock.utc_ms())
         hub.links.heard(
             site.site_id, hub.clock.utc_ms(), bytes_in=done.bytes_in, bytes_out=done.bytes_out
         )
+        wrong = {(found.origin, f"log.{found.verdict}") for found in done.found}
+        wrong |= {(refusal.origin, refusal.error.code) for refusal in done.refused}
+        for origin, code in sorted(wrong - told):
+            await hub.storage.audit(site.site_id, code, {"origin": origin})
         for found in done.found:
-            await hub.storage.audit(site.site_id, f"log.{found.verdict}", {"origin": found.origin})
             if found.verdict in LOST:
                 await visit.lost(found.origin)
-        for refusal in done.refused:
-            await hub.storage.audit(site.site_id, refusal.error.code, {"origin": refusal.origin})
         await hub.arrived(site.site_id)
         if site.fenced and not done.more and not done.refused:
             await hub.heal(site.site_id)
+        return wrong
+
+
+class _Round(msgspec.Struct, frozen=True):
+    """How a pull went: what was wrong, which logs are not asked for, who ended the wait."""
+
+    wrong: frozenset[tuple[str, str]] = frozenset()
+    stuck: frozenset[str] = frozenset()
+    woken: bool = False
+
+
+class _End:
+    """When a link is over. One whose peer is silent does not end by being asked."""
+
+    def __init__(self, transport: asyncio.Transport | None) -> None:
+        self._transport = transport
+        self._over = asyncio.Event()
+
+    def has_come(self) -> None:
+        """The link is over, and has left its memory."""
+        self._over.set()
+
+    async def comes(self) -> None:
+        """Return once it is over; it is cut off after `OLDER_S`, and given up after two."""
+        for _ in range(2):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._over.wait(), OLDER_S)
+                return
+            if self._transport is not None:
+                self._transport.abort()
 
 
 class Visit:
@@ -268,24 +347,39 @@ def _is_ours(origin: str) -> bool:
     return Origin.parse(origin).voice is Writer.HUB
 
 
-async def _until_news(session: aiohttp.ClientSession, base: str, shelf: HubShelf) -> None:
-    """Return when the site has more, or we have, or after `POLL_S`; raises as asking does."""
+async def _until_news(
+    session: aiohttp.ClientSession, base: str, shelf: HubShelf, stuck: Collection[str]
+) -> bool:
+    """Return when the site has more, or we have, or after `POLL_S`; raises as asking does.
+
+    Says whether the site said that it has more. Logs in `stuck` are not asked for.
+    """
     logs = await shelf.logs()
-    tasks: list[asyncio.Task[object]] = []
+    asked: list[asyncio.Task[object]] = []
+    ours: list[asyncio.Task[object]] = [asyncio.ensure_future(asyncio.sleep(POLL_S))]
     for log in logs:
         if log.own:
-            tasks.append(asyncio.ensure_future(shelf.beyond(log.origin, log.size, POLL_S)))
-        elif _is_present(log, logs):
-            asked = watch(session, base, log.origin, log.size, POLL_S)
-            tasks.append(asyncio.ensure_future(asked))
+            ours.append(asyncio.ensure_future(shelf.beyond(log.origin, log.size, POLL_S)))
+        elif _is_present(log, logs) and log.origin not in stuck:
+            watched = watch(session, base, log.origin, log.size, POLL_S)
+            asked.append(asyncio.ensure_future(watched))
+    tasks = [*ours, *asked]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
+        return any(task in done for task in asked)
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _where(error: Exception) -> dict[str, object]:
+    """Return what a line says of a bug: its type and its place, and no value of anybody."""
+    frames = traceback.extract_tb(error.__traceback__)[-FRAMES_MAX:]
+    places = [f"{one.filename.rpartition('/')[2]}:{one.lineno} {one.name}" for one in frames]
+    return {"error": type(error).__name__, "at": " < ".join(reversed(places))}
 
 
 def _is_present(log: Log, logs: Sequence[Log]) -> bool:
