@@ -331,6 +331,8 @@ class Book(Views):
                     rights.attempt(fact.by, ref, dict(seen))
             case facts.ParcelCollected() if is_ref(fact.by):
                 rights.use(fact.by, ref)
+            case facts.ParcelClaimed() if is_ref(fact.by):
+                rights.claimed(fact.by, ref)
             case facts.ParcelDeposited():
                 over = [one.ref for one in rights.expected.values() if one.tag == fact.tag]
                 for gone in over:

@@ -149,11 +149,15 @@ class Claim:
 
 @dataclass(slots=True)
 class Use:
-    """What a grant did: its latest attempt, with what the site had then seen, and its use."""
+    """What a grant did: its latest attempt, with what the site had then seen, and its use.
+
+    `claimed`: its door was opened and closed, and nothing tells whether the parcel is gone.
+    """
 
     attempt: str | None = None
     seen: dict[str, int] = field(default_factory=dict)
     used: str | None = None
+    claimed: str | None = None
 
 
 @dataclass(slots=True, frozen=True)

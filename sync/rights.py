@@ -86,6 +86,10 @@ class Rights:
         """A grant that works once did its work."""
         self.uses.setdefault(grant, Use()).used = by
 
+    def claimed(self, grant: str, by: str) -> None:
+        """A grant opened its door, and nothing tells whether it did its work."""
+        self.uses.setdefault(grant, Use()).claimed = by
+
     def state_of(self, grant: str) -> str:
         """Return `active`, `revoked`, `attempted` or `used`: for display, never to decide."""
         use = self.uses.get(grant)
@@ -104,9 +108,10 @@ class Rights:
                 continue
             log, index = split(revocation)
             known = has_seen(use.seen, log, index)
-            if known or use.used is not None:
+            done = use.used or use.claimed
+            if known or done is not None:
                 how = "known" if known else "in_flight"
-                at = use.used or use.attempt
+                at = done or use.attempt
                 found.append(Conflict("grant.used_revoked", at, revocation, how))
         return found
 

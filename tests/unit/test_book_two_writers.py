@@ -75,6 +75,25 @@ def use(stage: Pair, by: str, of: str) -> str:
     return stage.site.write(facts.ParcelCollected(of=of, door=door, by=by, basis="sensor"))
 
 
+def test_a_revocation_that_meets_a_claimed_use_is_surfaced_too() -> None:
+    """Without a sensor nobody knows that the parcel went: the door was open all the same."""
+    stage = pair()
+    parcel = deposited(stage)
+    ref = stage.hub.write(grant("collect", of=parcel))
+    stage.site.hear(stage.hub)
+    stage.site.write(
+        facts.OpenIntended(of=parcel, door=1, purpose="collect", by=ref, attempt=1, deadline=1),
+        seen=stage.site.seen(),
+    )
+    revoked = stage.hub.write(facts.GrantRevoked(of=ref, by="ada"))
+    assert equal(stage).conflicts() == [], "nothing came of it yet"
+    claimed = stage.site.write(facts.ParcelClaimed(of=parcel, door=1, by=ref))
+    book = equal(stage)
+    assert book.conflicts() == [Conflict("grant.used_revoked", claimed, revoked, "in_flight")]
+    assert book.rights.state_of(ref) == "attempted"
+    assert Book.restored(book.canonical()).conflicts() == book.conflicts()
+
+
 def test_the_life_of_a_right_that_works_once() -> None:
     stage = pair()
     parcel = deposited(stage)
