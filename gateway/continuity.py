@@ -150,6 +150,8 @@ def begin_epoch(data: Path) -> str:
     A crash between this and the epoch's first entry leaves an empty epoch: it is used then.
     """
     names = identity.load_names(data)
+    if not database_of(data).exists():
+        return names.epoch
     with LogFile.open(database_of(data)) as log:
         own = {head.log: head.size for head in log.heads() if head.own}
     used = any(size for ref, size in own.items() if ref.epoch == names.epoch)

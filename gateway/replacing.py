@@ -41,8 +41,12 @@ def replace(  # noqa: PLR0917  # who, where from, and the three keys that come b
     """Make the data folder of a replaced gateway out of what the hub holds.
 
     Raises GatewayError `site.exists`, `site.name`, `replace.unknown` (the hub holds nothing of this
-    site), `replace.refused`; what pulling raises. A folder that was left half-made is named.
+    site), `replace.refused`; `key.vkey`; what pulling raises. Whatever it raises, the folder holds
+    no site then, and the command can be given again. Where a kill leaves one half-made it is
+    marked, so that it begins behind a fence too.
     """
+    for vkey in (writer, cosigner):
+        Verifier.from_vkey(vkey)
     name = f"{operator}/site/{site}"
     base = f"{hub_url.rstrip('/')}/sites/{site}/sync/v1"
     told = [log for log in asyncio.run(_told(base)) if _is_of(log.origin, name)]
@@ -50,8 +54,23 @@ def replace(  # noqa: PLR0917  # who, where from, and the three keys that come b
         raise GatewayError("replace.unknown", "Check the site's id and the hub's address", hub=base)
     epoch = continuity.next_epoch([Origin.parse(log.origin).epoch for log in told])
     who = sites.make(data, operator=operator, site=site)
-    sites.import_code_key(data, key_version, code_key)
-    identity.replace(data, epoch=epoch)
+    try:
+        # Before the epoch that follows the hub's: from there on only the mark asks for a fence.
+        continuity.mark(data, "replaced")
+        sites.import_code_key(data, key_version, code_key)
+        identity.replace(data, epoch=epoch)
+        pulled = _fetch(data, base, name, told, writer, cosigner)
+    except BaseException:
+        _unmake(data)
+        raise
+    vkey = SigningKey.from_seed(name, who.identity.seed).vkey
+    return Replaced(name, epoch, vkey, pulled)
+
+
+def _fetch(  # noqa: PLR0917  # where to, where from, and whom to believe
+    data: Path, base: str, name: str, told: list[Told], writer: str, cosigner: str
+) -> int:
+    """Fill the new folder's database with the hub's copy; return how many entries came."""
     for log in told:
         former = Verifier(name, Verifier.from_vkey(log.vkey).public)
         continuity.keep_former_key(data, former.vkey)
@@ -63,9 +82,15 @@ def replace(  # noqa: PLR0917  # who, where from, and the three keys that come b
             "replace.refused", "Ask the hub's operator: what it sent was not taken",
             origin=first.origin, cause=first.error.code,
         )  # fmt: skip
-    continuity.mark(data, "replaced")
-    vkey = SigningKey.from_seed(name, who.identity.seed).vkey
-    return Replaced(name, epoch, vkey, done.pulled)
+    return done.pulled
+
+
+def _unmake(data: Path) -> None:
+    """Take back what makes the folder a site. Its keys signed nothing; the mark harms nobody."""
+    for left in sorted(data.glob(f"{identity.database_of(data).name}*")):
+        left.unlink(missing_ok=True)
+    (data / continuity.FORMER).unlink(missing_ok=True)
+    (data / sites.IDENTITY).unlink(missing_ok=True)
 
 
 async def _told(base: str) -> list[Told]:

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from gateway import site
+from gateway import replacing, site
 from gateway.cli import main as gateway_cli
+from sync.errors import TheirsInvalid
 from sync.hub.cli import main as hub_cli
 from tests.exchange_stage import Site, staged, vkey_of
 
@@ -80,6 +81,54 @@ async def test_a_lost_disk_is_replaced_out_of_the_hub_s_copy(stage: Site, tmp_pa
     await stage.has(lambda: not stage.book.fenced)
     await stage.pick_up(code, door)
     await stage.agrees()
+
+
+async def test_a_replace_that_failed_leaves_no_site_and_one_that_was_killed_a_fenced_one(
+    stage: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key_file = await with_the_hub_s_code_key(stage, tmp_path)
+    await stage.begin()
+    door = await stage.deposit(OLD, await stage.courier())
+    code = stage.code(OLD)
+    await stage.agrees()
+    assert await stage.stop() == 0
+    shutil.rmtree(stage.data)
+    writer, cosigner = stage.cloud.hub_keys
+    words = [
+        "replace", "--data", str(stage.data), "--site", "0042", "--hub", stage.cloud.url,
+        "--cosigner", cosigner, "--code-key", key_file, "--writer",
+    ]  # fmt: skip
+    assert "key.vkey" in await run(gateway_cli, *words, "mistyped", code=1)
+    assert not stage.data.exists()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(replacing, "_pull", gone)
+        assert "exchange.unreachable" in await run(gateway_cli, *words, writer, code=1)
+        assert not (stage.data / site.IDENTITY).exists()
+        # Killed at this point nothing takes it back: it is a site, and behind a fence.
+        patched.setattr(replacing, "_unmake", lambda data: None)
+        assert "exchange.unreachable" in await run(gateway_cli, *words, writer, code=1)
+    await stage.begin()
+    await stage.has(lambda: stage.book.fenced and any(stage.book.parcels))
+    assert (await stage.type_code(code))["name"] == "collect.fault"
+    await stage.post("button", button="home")
+    assert await stage.stop() == 0
+    shutil.rmtree(stage.data)
+
+    # What failed can be given again, over what it left.
+    with monkeypatch.context() as patched:
+        patched.setattr(replacing, "_pull", gone)
+        await run(gateway_cli, *words, writer, code=1)
+    made = await run(gateway_cli, *words, writer)
+    assert made["entries"] > 10
+    await stage.begin()
+    assert stage.book.fenced
+    assert stage.book.fenced_door(door)
+    assert await stage.stop() == 0
+
+
+async def gone(*_: object) -> None:
+    raise TheirsInvalid("exchange.unreachable", "Check the peer's address and that it runs.")
 
 
 async def test_rekey_refuses_what_is_no_key_of_this_site(stage: Site) -> None:
