@@ -160,7 +160,9 @@ class Cloud:
                 site.drain()
                 if site.engine.book.fenced:
                     site.outputs.clear()
-                    site.take_stock()
+                    # Heard twice, and the hub still cannot say that nothing is missing: a fork.
+                    begun = all(ref.endswith(":su1") for ref in site.engine.book.fences)
+                    site.take_stock(trust=begun and number > 2)
                     continue
                 if link.up and moved is False and self._still(site):
                     break

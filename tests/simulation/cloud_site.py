@@ -62,7 +62,11 @@ class CloudSite(Stage):
         self.key = CodeKey(f"{OPERATOR}/{self.writer}", 1, bytes([number % 251]) * 32)
         self.secret = staff_secret(bytes(range(16)), self.key.site)
         self.settings = Settings(
-            operator=OPERATOR, writer=self.writer, epoch=f"e1-{number:08x}", code_key=self.key
+            governed=True,
+            operator=OPERATOR,
+            writer=self.writer,
+            epoch=f"e1-{number:08x}",
+            code_key=self.key,
         )
         self.map = bank("S", "S", "M", "L")
         self.slow_disk = False
@@ -320,14 +324,17 @@ class CloudSite(Stage):
         )
         self.after(5_000)
 
-    def take_stock(self) -> None:
-        """Somebody looks into every door, and asks for the fence to be lifted."""
+    def take_stock(self, *, trust: bool = False) -> None:
+        """Somebody looks into every door, and asks for the fence to be lifted.
+
+        Where the hub can say no more (two histories of one log), an operator answers for it.
+        """
         for door in sorted(self.map.doors):
             if self.engine.book.fenced:
                 self.after(25_000)
                 self.look_into(door)
         if self.engine.book.fenced:
-            self.send(FenceLiftAsked(now=self.now, token="f", by="ada"))
+            self.send(FenceLiftAsked(now=self.now, token="f", by="ada", trust_history=trust))
 
     def flag(self, door: int, *, enabled: bool) -> None:
         self.send(
