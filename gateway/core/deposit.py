@@ -284,7 +284,9 @@ def _still_empty(state: State, opening: Opening) -> None:
     session = state.sessions.get(opening.kiosk or "")
     if session is None or session.screen.door != opening.door:
         return
-    if opening.too_small:
+    if session.courier is None:
+        enter(state, session.kiosk, "staff.revoked")
+    elif opening.too_small:
         _larger(state, session)
     else:
         views.tell(state, opening, "empty")
@@ -322,6 +324,8 @@ def _stored(state: State, opening: Opening, basis: facts.Basis) -> None:
         session.mine = [*session.mine[-MINE_MAX + 1 :], ref]
         if session.screen.door == opening.door:
             scan(state, session, door=opening.door)
+    elif session is not None and session.courier is None and session.screen.door == opening.door:
+        enter(state, session.kiosk, "staff.revoked")  # it ended while the door was open
     doors.drop(state, opening)
 
 

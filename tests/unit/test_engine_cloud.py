@@ -628,3 +628,19 @@ def test_a_secret_of_nobody_is_unknown() -> None:
     stage.send(StaffCodeEntered(now=stage.now, kiosk="main", digits=OTHER))
     assert stage.screen().why == "staff.unknown"
     assert TRACKING not in repr(stage.outputs)
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_who_lost_the_right_with_a_door_open_is_not_told_that_it_is_open_still(
+    inside: bool,  # a drawn flag
+) -> None:
+    stage = Stage(trust=Trust.SYNCED)
+    stage.login()
+    stage.scan()
+    stage.press(Button.SIZE, "S")
+    door = stage.opens()
+    stage.hub(facts.GrantRevoked(of=stage.courier, by="x"))
+    assert stage.screen().name == "deliver.open"
+    stage.shut(door, occupied=inside)
+    assert (stage.screen().name, stage.screen().why) == ("deliver.enter", "staff.revoked")
+    assert stage.box(door).custody is (Custody.HELD if inside else Custody.FREE)
