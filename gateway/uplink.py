@@ -12,7 +12,7 @@ import contextlib
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, cast
 
 import aiohttp
 
@@ -22,7 +22,7 @@ from gateway.core.inputs import EntriesArrived, FenceRaised, HistorySettled, Inp
 from sync import fold, link
 from sync.clerk import Hooks
 from sync.entry import Lane, Writer
-from sync.errors import TheirsInvalid
+from sync.errors import Reason, StoreFailed, TheirsInvalid
 from sync.exchange import Found, Memory
 from sync.link import Summary, carry
 from sync.origin import Origin, epoch_order
@@ -177,6 +177,10 @@ class Uplink:
             bytes_out=counters.bytes_out, evidence=dict(summary.evidence) or None,
         )  # fmt: skip
         self._outlets.trouble("link.refused", summary.reason, summary.theirs)
+        if summary.reason == "exchange.store":
+            # The session took it as the end of the link; it may be the end of the life too.
+            cause = str(summary.evidence.get("cause", "")).removeprefix("store.")
+            raise StoreFailed(cast("Reason", cause))
         return summary.progress
 
     async def _wait(self) -> None:

@@ -5,7 +5,7 @@ then has an empty row. Times are UTC milliseconds, as the hub's clock says.
 """
 
 import asyncio
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -34,6 +34,8 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
         return self.since_ms is not None
 
 
+SAID_MAX: Final = 256
+SAID_MS: Final = 3_600_000
 _NEVER = Link()
 
 
@@ -44,6 +46,18 @@ class Links:
         self._links: dict[str, Link] = {}
         self.stops: dict[str, asyncio.Event] = {}
         """Set one to end a site's link politely; the site dials again."""
+        self._said: dict[str, tuple[int, int]] = {}
+
+    def may_say(self, site_id: str, utc_ms: int) -> bool:
+        """Say whether one more line may be written of a site's link: so many an hour.
+
+        A site that breaks every rule as fast as it can must not fill the disk of all the others.
+        """
+        began, count = self._said.get(site_id, (utc_ms, 0))
+        if not 0 <= utc_ms - began < SAID_MS:
+            began, count = utc_ms, 0
+        self._said[site_id] = (began, count + 1)
+        return count < SAID_MAX
 
     def of(self, site_id: str) -> Link:
         """Return the link of a site; an empty one if it was never heard of."""

@@ -144,9 +144,8 @@ class Puller:
             cause = str(summary.evidence.get("cause", "")).removeprefix("store.")
             hub.failed(StoreFailed(cast("Reason", cause)))
         if summary.theirs:
-            await hub.storage.audit(
-                site.site_id, summary.reason, {k: str(v) for k, v in summary.evidence.items()}
-            )
+            evidence = {key: str(value) for key, value in summary.evidence.items()}
+            await _audit(hub, site.site_id, summary.reason, evidence)
         return summary.reason
 
     # --- sites that can be reached --------------------------------------------------------------
@@ -202,12 +201,13 @@ class Puller:
         wrong = await self._pulled(site, visit, done, before.wrong)
         origins = {origin for origin, _ in wrong}
         stuck = frozenset(before.stuck & origins)
-        if not (done.pulled or done.pushed or done.annexes or done.receipts) and before.woken:
-            if origins <= stuck:
+        idle = before.woken and not (done.pulled or done.pushed or done.annexes or done.receipts)
+        if idle:
+            if before.idle:
                 await asyncio.sleep(PAUSE_S)
             stuck = frozenset(origins)
         woken = not done.more and await _until_news(session, base, shelf, stuck)
-        return _Round(frozenset(wrong), frozenset(stuck), woken)
+        return _Round(frozenset(wrong), stuck, woken, idle)
 
     async def _pulled(
         self, site: Site, visit: "Visit", done: Summary, told: frozenset[tuple[str, str]]
@@ -224,7 +224,7 @@ class Puller:
         wrong = {(found.origin, f"log.{found.verdict}") for found in done.found}
         wrong |= {(refusal.origin, refusal.error.code) for refusal in done.refused}
         for origin, code in sorted(wrong - told):
-            await hub.storage.audit(site.site_id, code, {"origin": origin})
+            await _audit(hub, site.site_id, code, {"origin": origin})
         for found in done.found:
             if found.verdict in LOST:
                 await visit.lost(found.origin)
@@ -235,11 +235,15 @@ class Puller:
 
 
 class _Round(msgspec.Struct, frozen=True):
-    """How a pull went: what was wrong, which logs are not asked for, who ended the wait."""
+    """How a pull went: what was wrong, which logs are not asked for, who ended the wait.
+
+    `idle`: it was told of news, and brought nothing.
+    """
 
     wrong: frozenset[tuple[str, str]] = frozenset()
     stuck: frozenset[str] = frozenset()
     woken: bool = False
+    idle: bool = False
 
 
 class _End:
@@ -308,10 +312,8 @@ class Visit:
     async def found(self, found: Found) -> None:
         """Surface what a person should hear of."""
         evidence = {key: str(value) for key, value in found.evidence.items()}
-        _log.warning("link.found", site=self._site.site_id, what=found.what, **evidence)
-        await self._hub.storage.audit(
-            self._site.site_id, f"log.{found.what}", {"origin": found.origin, **evidence}
-        )
+        evidence = {"origin": found.origin, **evidence}
+        await _audit(self._hub, self._site.site_id, f"log.{found.what}", evidence)
         if found.what in LOST:
             await self.lost(found.origin)
 
@@ -341,6 +343,13 @@ class Visit:
 
     def _shelf(self) -> HubShelf:
         return self._hub.registry.shelf_of(self._site)
+
+
+async def _audit(hub: Hub, site_id: str, code: str, evidence: Mapping[str, str]) -> None:
+    """Write down what was wrong with a site's link, as often as it may be said."""
+    if hub.links.may_say(site_id, hub.clock.utc_ms()):
+        _log.warning("link.found", site=site_id, what=code, told=evidence.get("code"))
+        await hub.storage.audit(site_id, code, evidence)
 
 
 def _is_ours(origin: str) -> bool:

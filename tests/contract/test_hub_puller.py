@@ -16,11 +16,12 @@ from aiohttp import web
 
 from certs.keys import SigningKey
 from sync.errors import StoreFailed
-from sync.exchange import Memory, Part
+from sync.exchange import Found, Memory, Part
 from sync.hub import folder
 from sync.hub import puller as room
 from sync.hub.app import App
 from sync.hub.config import Api
+from sync.hub.links import SAID_MAX, SAID_MS
 from sync.hub.puller import Puller
 from sync.hub.rooms import Hub, assembled
 from sync.link import WEBSOCKET, Summary
@@ -28,7 +29,7 @@ from sync.origin import Ring
 from sync.pullclient import pull
 from sync.session import Counters
 from tests.hub_stage import KEYS, clock, config
-from tests.hubs import opened
+from tests.hubs import NOW_MS, opened
 from tests.pull_server import CUSTODY, SITE_SEED, served, serving
 from tests.shelf_memory import MemoryShelf, entry
 
@@ -261,3 +262,13 @@ async def test_a_new_link_takes_over_what_came_over_one_that_is_half_open(
             await newer.receive()
         await half_open.close()
         await newer.close()
+
+
+async def test_a_site_that_breaks_every_rule_does_not_fill_the_audit(hub: Hub) -> None:
+    await hub.add_site("0042", SITE_KEY.vkey)
+    visit = room.Visit(hub, await hub.registry.get("0042"), asyncio.Event())
+    for number in range(SAID_MAX + 40):
+        await visit.found(Found("refused_by_peer", CUSTODY, {"code": f"a.b{number}"}))
+    assert len(await hub.storage.audited("0042", 0, 1000)) == SAID_MAX
+    assert hub.links.may_say("0043", NOW_MS), "another site has its own"
+    assert hub.links.may_say("0042", NOW_MS + SAID_MS), "an hour later"

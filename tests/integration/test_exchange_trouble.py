@@ -10,6 +10,9 @@ import pytest
 from gateway import exchange, uplink
 from gateway.runtime import End
 from sync.errors import StoreFailed
+from sync.exchange import Memory
+from sync.link import Summary
+from sync.session import Counters
 from tests.exchange_stage import Site, staged
 
 TRACKING = "JD014600006281230704"
@@ -107,3 +110,15 @@ async def test_a_busy_disk_under_the_link_is_waited_for(
     await stage.begin()
     await stage.agrees()
     assert not stage.task.done()
+
+
+async def test_a_disk_that_broke_within_a_session_ends_the_life_too(
+    stage: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def carried(*_: object, **__: object) -> Summary:
+        return Summary("exchange.store", False, {"cause": "store.io"}, Counters(), Memory())
+
+    monkeypatch.setattr(uplink, "carry", carried)
+    stage.start()
+    assert await asyncio.wait_for(stage.task, 20) == 1
+    assert not stage.coils_on()
