@@ -283,7 +283,8 @@ class Session:
         return KeepReceipt(origin, receipt.size, receipt.lines, receipt.instance.hex())
 
     def _trouble(self, trouble: Trouble) -> list[Output]:
-        evidence = {"code": ascii(trouble.code), "text": ascii(trouble.text)}
+        # Bare, without quotes: what is shown as a code elsewhere has the form of one, or is hidden.
+        evidence = {"code": ascii(trouble.code)[1:-1], "text": ascii(trouble.text)}
         origin = trouble.origin
         if not origin:
             self.closed = "exchange.peer_error"

@@ -68,6 +68,8 @@ def _row(log: LogFile, head: Head) -> dict[str, Any]:
 
 
 def _link(hub: dict[str, Any]) -> str:
+    if not hub["url"]:
+        return "no hub: [hub] names none"
     up = "linked" if hub["up"] else f"no link ({hub['reason'] or 'not dialled yet'})"
     return f"{hub['url']}  {up}  {hub['bytes_out']} bytes out, {hub['bytes_in']} in"
 
@@ -102,7 +104,9 @@ def import_file(file: Path, config: Path, *, as_json: bool) -> None:
         if found.verdict is Verdict.ROLLED_BACK:
             continuity.mark(Path(read_config(config).data_dir), "rolled_back")
     refused = [{"origin": one.origin, "code": one.error.code} for one in told.refused]
-    text = f"{told.entries} entries" + "".join(f"\n{one}" for one in refused)
+    text = f"{told.entries} entries" + "".join(
+        f"\nrefused {one['origin']}: {one['code']}" for one in refused
+    )
     shared.tell({"entries": told.entries, "refused": refused}, text, as_json=as_json)
 
 

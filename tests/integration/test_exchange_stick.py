@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,14 @@ async def test_a_stick_carries_everything_there_and_receipts_back(
     come = await run(gateway_cli, "sync", "import", stick, "--config", str(config))
     assert come["entries"] >= 2, "the hub's first entry and the grant"
     assert not come["refused"]
+    # A site that knows no hub says in words which logs it took no receipt of.
+    alone = tmp_path / "alone.toml"
+    text = config.read_text(encoding="utf-8")
+    alone.write_text(re.sub(r"(?m)^(url|writer|cosigner) = .*$", "", text), encoding="utf-8")
+    words = ["sync", "import", stick, "--config", str(alone)]
+    done = await asyncio.to_thread(CliRunner().invoke, gateway_cli, words)
+    first = f"refused lockers.example/site/0042/{stage.epoch}/custody: exchange.receipt"
+    assert first in done.output.splitlines(), done.output
     shown = await run(gateway_cli, "sync", "status", "--data", str(stage.data))
     ours = [row for row in shown["logs"] if row["own"] and row["size"]]
     assert all(row["cosigned"] == row["size"] for row in ours)

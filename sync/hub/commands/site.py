@@ -126,7 +126,8 @@ def line(told: dict[str, Any]) -> str:
     """Return one line about a site."""
     state = "fenced" if told["fenced"] else "linked" if told["link"]["up"] else "no link"
     behind = sum(one["lag"] for one in told["logs"])
-    needs = [f"{told[what]} {what}" for what in ("alarms", "conflicts", "forks") if told[what]]
+    counts = {what: told[f"{what}s"] for what in ("alarm", "conflict", "fork")}
+    needs = [f"{n} {what}{'s' * (n > 1)}" for what, n in counts.items() if n]
     needs += [f"{behind} entries behind"] if behind else []
     needs += ["stopped"] if told["stopped"] else []
     return "  ".join([told["site"], state, told["label"], *needs]).rstrip()

@@ -69,7 +69,8 @@ def import_file(site: str, stick: Path, file: Path, *, as_json: bool) -> None:
     text = f"{told['entries']} entries" + (", fenced" if told["fenced"] else "")
     refused = told["refused"]
     assert isinstance(refused, list)
-    shared.tell(told, "\n".join([text, *map(str, refused)]), as_json=as_json)
+    lines = [f"refused {one['origin']}: {one['code']}" for one in refused]
+    shared.tell(told, "\n".join([text, *lines]), as_json=as_json)
 
 
 async def _visit(hub: Hub, site: str) -> Visit:
