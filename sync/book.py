@@ -285,6 +285,8 @@ class Book(Views):
                 rights.claim(Claim(ref, fact.tag, fact.says, fact.by))
             case facts.ParcelExpected() if fact.tag not in self.counters:
                 rights.expect(ref, fact, identity_of(annex))
+            case facts.ExpectationEnded(of=str(of)):
+                rights.unexpect(of, known=self.known(of))
             case facts.FoldSwitched() if fact.version > FOLD:
                 raise _refused("newer_fold", version=fact.version, known=FOLD)
             case facts.ConfigSet() if fact.item != "setting":

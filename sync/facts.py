@@ -21,6 +21,7 @@ from sync.promises import (
     CapacityReleased,
     CapacityTransferred,
     ClaimMade,
+    ExpectationEnded,
     FoldSwitched,
     OpenRequested,
     ParcelExpected,
@@ -313,7 +314,8 @@ URGENT = (
 )  # fmt: skip
 TELEMETRY = (HealthSampled,)
 HUB_ONLY = (
-    ParcelExpected, ClaimMade, OpenRequested, ReservationMade, ReservationCancelled, FoldSwitched,
+    ParcelExpected, ExpectationEnded, ClaimMade, OpenRequested, ReservationMade,
+    ReservationCancelled, FoldSwitched,
 )  # fmt: skip
 """What only the hub writes, in its lanes for the site."""
 EITHER = (
@@ -327,9 +329,9 @@ AnyFact = Union[  # noqa: UP007  # forty bars read worse
     GrantIssued, AnnexErased, OpenIntended, OpenEnded, DoorOpened, DoorClosed, DoorForced, DoorAjar,
     ParcelDeposited, ParcelCollected, ParcelClaimed, ParcelLeft, ParcelTakenBack,
     CompartmentDisabled, CompartmentEnabled, CompartmentDoubted, CompartmentChecked, CodeRefused,
-    DoorProved, SnapshotTaken, ParcelExpected, ClaimMade, OpenRequested, RequestDeclined,
-    ReservationMade, ReservationCancelled, ReservationClosed, CapacityTransferred, CapacityReleased,
-    FoldSwitched, HealthSampled,
+    DoorProved, SnapshotTaken, ParcelExpected, ExpectationEnded, ClaimMade, OpenRequested,
+    RequestDeclined, ReservationMade, ReservationCancelled, ReservationClosed, CapacityTransferred,
+    CapacityReleased, FoldSwitched, HealthSampled,
 ]  # fmt: skip
 KINDS: dict[str, type[Fact]] = {str(kind.__struct_config__.tag): kind for kind in get_args(AnyFact)}
 """The vocabulary: every kind and its type."""

@@ -12,6 +12,7 @@ __all__ = [
     "CapacityReleased",
     "CapacityTransferred",
     "ClaimMade",
+    "ExpectationEnded",
     "FoldSwitched",
     "OpenRequested",
     "ParcelExpected",
@@ -28,6 +29,12 @@ class ParcelExpected(Fact, frozen=True, kw_only=True, tag="parcel.expected"):
     tag: str
     key_version: int
     size: Size | None = None
+
+
+class ExpectationEnded(Fact, frozen=True, kw_only=True, tag="expectation.ended"):
+    """The parcel of the hub's entry `of` is not expected any more. Its name may be erased then."""
+
+    by: str
 
 
 class ClaimMade(Fact, frozen=True, kw_only=True, tag="claim.made"):

@@ -165,8 +165,13 @@ class Rights:
         self._end("request", self.requests, of, known=known)
 
     def expect(self, ref: str, fact: facts.ParcelExpected, identity: str | None) -> None:
-        """The hub expects a parcel."""
-        self.expected[ref] = Expected(ref, fact.tag, fact.key_version, fact.size, identity)
+        """The hub expects a parcel, unless it was heard before that it does not any more."""
+        if not self._is_over("expected", ref):
+            self.expected[ref] = Expected(ref, fact.tag, fact.key_version, fact.size, identity)
+
+    def unexpect(self, of: str, *, known: bool) -> None:
+        """The hub expects this parcel no more."""
+        self._end("expected", self.expected, of, known=known)
 
     def begun(self, ref: str) -> None:
         """The entry is folded: nothing waits for it any more."""

@@ -77,6 +77,12 @@ async def expect_parcel(call: Call) -> t.Made:
     )
 
 
+async def end_expectation(call: Call) -> t.Made:
+    """Expect a parcel no more."""
+    ref = call.path["ref"]
+    return made(await decided(call, lambda book, desk: issue.unexpect(book, desk, expected=ref)))
+
+
 async def reserve(call: Call) -> t.Made:
     """Promise a compartment."""
     body: t.ReservationAsked = call.body
@@ -221,6 +227,11 @@ ROUTES: Final = (
         "POST", "/sites/{site}/expected", "expectParcel", "Tell the site of a parcel to come.",
         expect_parcel, t.Made, t.ExpectedAsked, (SITE,), keyed=True,
         refusals=(*COMMON, "parcel.here", "parcel.was_here", "parcel.too_many"),
+    ),
+    Route(
+        "POST", "/sites/{site}/expected/{ref}/end", "endExpectation",
+        "Expect a parcel no more: it will never come.", end_expectation, t.Made, t.ByAsked,
+        (SITE, REF), keyed=True, refusals=(*COMMON, "expected.unknown"),
     ),
     Route(
         "POST", "/sites/{site}/reservations", "reserve",

@@ -188,6 +188,16 @@ def expect(book: Book, desk: Desk, *, identity: str, size: Size | None) -> Decis
     return Say((Statement(fact, annex_of(identity)),))
 
 
+def unexpect(book: Book, desk: Desk, *, expected: str) -> Decision:
+    """Expect a parcel no more: it will never come. Its name can be erased after that."""
+    if expected not in book.rights.expected:
+        return _no(
+            "expected.unknown", "Take a reference from the book: it may have come already.",
+            expected=expected,
+        )  # fmt: skip
+    return _say(facts.ExpectationEnded(of=expected, by=desk.by))
+
+
 def reserve(
     book: Book, desk: Desk, *, identity: str, size: Size, band: str, until_ms: int | None
 ) -> Decision:
@@ -252,7 +262,9 @@ def erase(book: Book, desk: Desk, *, named: Expectation) -> Decision:
         return Known(named.erased_by)
     tags = {named.tag} if named.identity is None else {named.tag, *desk.tags(named.identity)}
     if named.ref in book.rights.expected or any(one.tag in tags for one in book.parcels.values()):
-        return _no("annex.live", "Wait until the parcel came and was collected.", ref=named.ref)
+        return _no(
+            "annex.live", "Wait until it was collected, or end its expectation.", ref=named.ref
+        )
     return _say(facts.AnnexErased(of=named.ref, by=desk.by))
 
 

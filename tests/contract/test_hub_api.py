@@ -312,6 +312,7 @@ REFUSALS: list[tuple[str, dict[str, Any], str, int]] = [
     (f"{S}/grants/{UNKNOWN}/revoke", {}, "grant.unknown", 404),
     (f"{S}/grants/nonsense/revoke", {}, "request.value", 400),
     (f"{S}/reservations/{UNKNOWN}/cancel", {}, "reservation.unknown", 404),
+    (f"{S}/expected/{UNKNOWN}/end", {}, "expected.unknown", 404),
     (f"{S}/compartments/9/service", {"out": True, "why": "x"}, "door.unknown", 404),
     (f"{S}/compartments/1/service", {"out": True}, "request.text", 400),
     (f"{S}/compartments/x/service", {"out": True}, "request.value", 400),

@@ -94,6 +94,18 @@ async def test_an_expected_parcels_name_goes_when_nobody_needs_it_any_more(hub: 
         assert proof.check(told["entry"].encode(), parsed, key).checkpoint.origin == origin
 
 
+async def test_a_parcel_that_never_comes_is_expected_no_more_and_its_name_goes(hub: Stage) -> None:
+    made = await hub.post(f"{S}/expected", parcel=NAMED, size="M")
+    path = f"{S}/annexes/{made['ref']}/erase"
+    await hub.refused("POST", path, "annex.live", 409, BY)
+    assert (await hub.post(f"{S}/expected/{made['ref']}/end"))["new"]
+    await hub.refused("POST", f"{S}/expected/{made['ref']}/end", "expected.unknown", 404, BY)
+    assert (await hub.get(f"{S}/book", part="expected"))["expected"] == []
+    await hub.post(path)
+    assert CANARY.encode() not in await on_disk(hub)
+    assert (await hub.post(f"{S}/expected", parcel=NAMED))["new"], "it may be expected again"
+
+
 async def test_the_hub_erases_nothing_that_it_did_not_write(hub: Stage) -> None:
     parcel = hub.site.deposits(IDENTITY, 1)
     await hub.push()

@@ -520,6 +520,7 @@ anything = st.one_of(
     _b(facts.CodeRefused, form=st.just("short"), why=_text, charged=st.booleans(),
        level_ms=st.integers(0, 5)),
     _b(facts.ParcelExpected, tag=_text, key_version=st.just(1)),
+    _b(facts.ExpectationEnded, of=_refs, by=_text),
     _b(facts.ClaimMade, tag=_text, says=st.sampled_from(["deposited", "lost"]), by=_text),
     _b(facts.OpenRequested, door=st.one_of(st.none(), _doors), by=_text, why=_text, case=_text,
        until_ms=st.just(5)),

@@ -94,6 +94,14 @@ def test_a_revocation_that_meets_a_claimed_use_is_surfaced_too() -> None:
     assert Book.restored(book.canonical()).conflicts() == book.conflicts()
 
 
+@pytest.mark.parametrize("early", [True, False])
+def test_an_expectation_that_the_hub_ended_stands_in_no_order(early: bool) -> None:  # a drawn flag
+    expected = taken(HUB, 0, 1, facts.ParcelExpected(tag="x", key_version=1))
+    ended = taken("e2-0000000b:hc", 0, 1, facts.ExpectationEnded(of=f"{HUB}0", by="ada"))
+    book = fold.fold([ended, expected] if early else [expected, ended])
+    assert (book.rights.expected, book.rights.ends, book.stopped) == ({}, {}, {})
+
+
 def test_the_life_of_a_right_that_works_once() -> None:
     stage = pair()
     parcel = deposited(stage)

@@ -149,6 +149,21 @@ def test_somebody_else_may_collect_a_parcel_that_is_there() -> None:
     assert isinstance(delegate(stage.book, mine, b"e" * 12), Say)
 
 
+def test_what_is_expected_no_more_can_be_forgotten_and_expected_again() -> None:
+    stage = Stage()
+    asked = {"identity": PARCEL, "size": None}
+    ref = stage.say(issue.expect(stage.book, DESK, **asked))  # type: ignore[arg-type]  # as a client
+    ended = issue.unexpect(stage.book, DESK, expected=ref)
+    assert fact_of(ended) == facts.ExpectationEnded(of=ref, by="ops")
+    stage.say(ended)
+    refused(issue.unexpect(stage.book, DESK, expected=ref), "expected.unknown")
+    named = issue.Expectation(ref, issue.parcel_tag(KEY, PARCEL), PARCEL, None)
+    assert fact_of(issue.erase(stage.book, DESK, named=named)) == facts.AnnexErased(
+        of=ref, by="ops"
+    )
+    assert isinstance(issue.expect(stage.book, DESK, **asked), Say)  # type: ignore[arg-type]  # same
+
+
 def test_a_revocation_is_written_once() -> None:
     stage = Stage()
     ref = stage.say(give(stage.book))
