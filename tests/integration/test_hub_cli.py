@@ -281,7 +281,9 @@ def test_a_higher_version_of_a_code_key_is_used_from_then_on(
     words = ("code-key", "0042", "--config", data, "--out")
     assert "code key 1" in done(*words, tmp_path / "1").out
     done(*words, tmp_path / "3", "--key-version", "3")
-    assert "code key 3" in done(*words, tmp_path / "now").out
+    assert done(*words, tmp_path / "now", "--json").json == {
+        "site": "lockers.example/site/0042", "key_version": 3, "file": str(tmp_path / "now"),
+    }  # fmt: skip
     assert (tmp_path / "now").read_bytes() == (tmp_path / "3").read_bytes()
     assert "code key 1" in done(*words, tmp_path / "old", "--key-version", "1").out
     assert done("site", "show", "0042", "--config", data, "--json").json["key_version"] == 3
@@ -310,6 +312,8 @@ def test_restored_fences_every_site_and_heal_lifts_it(data: Path, vkey: str) -> 
     assert again["instance"] != told["instance"]
     assert again["fenced"]["0042"].startswith("e3-")
     assert done("site", "heal", "0042", "--config", data).out == "0042 is healed\n"
+    healed = done("site", "heal", "0042", "--config", data, "--json").json
+    assert healed == {"site": "0042", "fenced": False}
     assert done("site", "list", "--config", data).out == "0042  no link\n"
     assert "store" in done("restored", "--config", data).out
 

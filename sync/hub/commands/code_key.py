@@ -25,7 +25,8 @@ from sync.hub.rooms import Hub
     type=click.IntRange(1, 65_535),
     help="Which of the site's code keys; a higher one than now is used from now on.",
 )
-def command(site: str, file: Path, out: Path, key_version: int | None) -> None:
+@shared.as_json
+def command(site: str, file: Path, out: Path, key_version: int | None, *, as_json: bool) -> None:
     """Write a site's code key to a file.
 
     The file is JSON with site, key_version and key, as locker-gateway key import reads it. It is
@@ -36,7 +37,12 @@ def command(site: str, file: Path, out: Path, key_version: int | None) -> None:
     version = _version(chosen, site, key_version)
     keys = Keys.load(Path(chosen.data_dir), chosen.operator)
     write_secret(out, keys.code_key_file(site, version))
-    click.echo(f"{out}: code key {version} of {keys.site_name(site)}; delete it when imported")
+    name = keys.site_name(site)
+    shared.tell(
+        {"site": name, "key_version": version, "file": str(out)},
+        f"{out}: code key {version} of {name}; delete it when imported",
+        as_json=as_json,
+    )
 
 
 def _version(chosen: Config, site: str, asked: int | None) -> int:

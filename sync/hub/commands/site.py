@@ -108,7 +108,8 @@ def rekey(site: str, file: Path, vkey: str, *, as_json: bool) -> None:
 @command.command()
 @click.argument("site")
 @shared.config
-def heal(site: str, file: Path) -> None:
+@shared.as_json
+def heal(site: str, file: Path, *, as_json: bool) -> None:
     """Lift the fence of SITE by hand: its gateway is lost, or holds nothing that is missing here.
 
     The link does this by itself once the gateway has brought back what the restore lost. Stop the
@@ -119,7 +120,7 @@ def heal(site: str, file: Path) -> None:
         await hub.heal(site)
 
     shared.with_hub(shared.read(file), here)
-    click.echo(f"{site} is healed")
+    shared.tell({"site": site, "fenced": False}, f"{site} is healed", as_json=as_json)
 
 
 def line(told: dict[str, Any]) -> str:
