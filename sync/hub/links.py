@@ -36,6 +36,7 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
 
 SAID_MAX: Final = 256
 SAID_MS: Final = 3_600_000
+LOST_MS: Final = 3_600_000
 _NEVER = Link()
 
 
@@ -47,6 +48,19 @@ class Links:
         self.stops: dict[str, asyncio.Event] = {}
         """Set one to end a site's link politely; the site dials again."""
         self._said: dict[str, tuple[int, int]] = {}
+        self._lost: dict[str, int] = {}
+
+    def may_begin(self, site_id: str, utc_ms: int) -> bool:
+        """Say whether an epoch of the hub may begin because a link says that the last one is lost.
+
+        Nobody signs that claim, and a site has room for 64 logs: one an hour. This is memory of one
+        process, so a database that was put back under another process is always heard.
+        """
+        last = self._lost.get(site_id)
+        if last is not None and 0 <= utc_ms - last < LOST_MS:
+            return False
+        self._lost[site_id] = utc_ms
+        return True
 
     def may_say(self, site_id: str, utc_ms: int) -> bool:
         """Say whether one more line may be written of a site's link: so many an hour.

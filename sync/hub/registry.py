@@ -136,6 +136,10 @@ class Registry:
         epoch = f"e{number}-{self._random(4).hex()}"
         return await self._change(site.site_id, fenced=True, epoch=epoch)
 
+    async def hold(self, site_id: str) -> Site:
+        """Raise a site's fence in its present epoch: nothing that spends a right is written."""
+        return await self._change(site_id, fenced=True)
+
     async def heal(self, site_id: str) -> Site:
         """Lift a site's fence: its gateway holds nothing of this hub that this hub does not."""
         site = await self.get(site_id)

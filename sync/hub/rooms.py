@@ -90,7 +90,12 @@ class Hub:
         So this store was put back, whether somebody said so or not: for this site it is as after
         `restored`, and the store gets another name. Without proof the other sites are not fenced:
         each of them tells us of itself, and hears the name when its next link begins.
+
+        Said again within an hour it raises the fence, and begins nothing (`Links.may_begin`).
         """
+        if not self.links.may_begin(site_id, self.clock.utc_ms()):
+            _log.warning("hub.lost_again", site=site_id)
+            return await self.registry.hold(site_id)
         await self.storage.renew_instance()
         site = await self.registry.fence(await self.registry.get(site_id))
         await self._begins(site)

@@ -15,8 +15,10 @@ import pytest
 from aiohttp import web
 
 from certs.keys import SigningKey
+from sync import message
 from sync.errors import StoreFailed
 from sync.exchange import Found, Memory, Part
+from sync.frontier import Head
 from sync.hub import folder
 from sync.hub import puller as room
 from sync.hub.app import App
@@ -25,6 +27,7 @@ from sync.hub.links import SAID_MAX, SAID_MS
 from sync.hub.puller import Puller
 from sync.hub.rooms import Hub, assembled
 from sync.link import WEBSOCKET, Summary
+from sync.message import Hello
 from sync.origin import Ring
 from sync.pullclient import pull
 from sync.session import Counters
@@ -272,3 +275,23 @@ async def test_a_site_that_breaks_every_rule_does_not_fill_the_audit(hub: Hub) -
     assert len(await hub.storage.audited("0042", 0, 1000)) == SAID_MAX
     assert hub.links.may_say("0043", NOW_MS), "another site has its own"
     assert hub.links.may_say("0042", NOW_MS + SAID_MS), "an hour later"
+
+
+async def test_who_says_that_our_lanes_are_lost_begins_one_epoch_an_hour_at_most(hub: Hub) -> None:
+    await hub.add_site("0042", SITE_KEY.vkey)
+    names = set()
+    async with served(Puller(hub).routes()) as address, aiohttp.ClientSession() as web_client:
+        for _ in range(5):
+            (ours, *_) = [log for log in await (await hub.shelf("0042")).logs() if log.own]
+            row = message.row("", ours.origin, 99, Head.of(99, bytes(32)).tag)
+            hello = Hello(major=1, instance=b"bad peer", nonce=bytes(8), codecs=[0], table=[row])
+            url = f"{address}/sites/0042/link"
+            async with web_client.ws_connect(url, **WEBSOCKET) as ws, asyncio.timeout(WAITS_S):
+                await ws.send_bytes(message.encode(hello))
+                async for _ in ws:
+                    pass
+            site = await hub.registry.get("0042")
+            assert site.fenced
+            names.add((hub.storage.instance, site.epoch))
+    assert len(names) == 1
+    assert len(await (await hub.shelf("0042")).logs()) == 4, "two of each epoch"
