@@ -161,7 +161,8 @@ class Cloud:
                 if site.engine.book.fenced:
                     site.outputs.clear()
                     # Heard twice, and the hub still cannot say that nothing is missing: a fork.
-                    begun = all(ref.endswith(":su1") for ref in site.engine.book.fences)
+                    now = [ref for ref in site.engine.book.fences if site.settings.epoch in ref]
+                    begun = all(ref.endswith(":su1") for ref in now)
                     site.take_stock(trust=begun and number > 2)
                     continue
                 if link.up and moved is False and self._still(site):
