@@ -50,7 +50,7 @@ def status(data: Path, *, as_json: bool) -> None:
     with LogFile.open(identity.database_of(data)) as log:
         rows = [_row(log, head) for head in log.heads()]
     hub = running.get("hub")
-    link = "no gateway runs" if not running else "no hub" if hub is None else _link(hub)
+    link = "no gateway runs" if not running else "no hub" if hub is None else link_line(hub)
     lines = [f"{row['log']:<20} {row['size']:>9}  receipt {row['cosigned']}" for row in rows]
     shared.tell({"hub": hub, "logs": rows}, "\n".join([link, *lines]), as_json=as_json)
 
@@ -67,11 +67,12 @@ def _row(log: LogFile, head: Head) -> dict[str, Any]:
     }
 
 
-def _link(hub: dict[str, Any]) -> str:
+def link_line(hub: dict[str, Any]) -> str:
+    """Return one line about the link; bytes are counted when a link ends."""
     if not hub["url"]:
         return "no hub: [hub] names none"
     up = "linked" if hub["up"] else f"no link ({hub['reason'] or 'not dialled yet'})"
-    return f"{hub['url']}  {up}  {hub['bytes_out']} bytes out, {hub['bytes_in']} in"
+    return f"{hub['url']}  {up}  links before: {hub['bytes_out']} bytes out, {hub['bytes_in']} in"
 
 
 @command.command("export")

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from gateway import continuity, doctor, site
 from gateway.cli import main as gateway_cli
+from gateway.commands import sync
 from tests.exchange_stage import Site, staged
 
 TRACKING = "JD014600006281230704"
@@ -66,6 +67,15 @@ async def test_restored_fence_and_status_tell_json_and_refuse_by_code(stage: Sit
     assert not (await run("fence", "show", *data))["fenced"]
     await stage.pick_up(stage.code(TRACKING), door)
     await stage.agrees()
+
+
+def test_status_says_in_words_whether_there_is_a_hub_and_which_bytes_it_counts() -> None:
+    hub = {"url": "", "up": False, "reason": "", "bytes_out": 2, "bytes_in": 1}
+    assert sync.link_line(hub) == "no hub: [hub] names none"
+    hub["url"] = "http://127.0.0.1:1"
+    assert sync.link_line(hub) == (
+        "http://127.0.0.1:1  no link (not dialled yet)  links before: 2 bytes out, 1 in"
+    )
 
 
 def test_doctor_asks_for_the_hub_s_keys(stage: Site) -> None:
