@@ -49,7 +49,7 @@ def raised(state: State, why: str) -> None:
     own = f"{state.settings.epoch}:su"
     if not state.begun or any(ref.startswith(own) for ref in state.book.fences):
         return
-    state.write(facts.AlarmRaised(alarm="site.fenced"))  # first: the fence is none that an epoch began with
+    state.write(facts.AlarmRaised(alarm="site.fenced"))  # first: not as an epoch begins
     state.write(facts.FenceSet(why=why))
 
 
