@@ -70,6 +70,7 @@ class Clerk:
         self._hooks = hooks
         self._now_ms = now_ms
         self._greeted: Hello | None = None
+        self._told: dict[str, int] = {}
 
     async def greet(self) -> None:
         """Tell the owner of a hello that has come since."""
@@ -78,7 +79,9 @@ class Clerk:
             self._greeted = peer
             names = message.table(peer.table)
             sizes = {name: row.size for name, row in zip(names, peer.table, strict=True)}
-            await self._hooks.greeted(sizes)
+            if sizes != self._told:
+                self._told = sizes
+                await self._hooks.greeted(sizes)
 
     async def start(self, *, annexes: bool, time_ms: int) -> list[Output]:
         """Begin the session with what the shelf holds."""

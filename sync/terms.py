@@ -28,7 +28,7 @@ from sync.exchange import (
 from sync.frontier import EMPTY, Head, Verdict, compare
 from sync.merkle import EMPTY_ROOT
 from sync.message import CREDIT_BYTES, ORIGINS_MAX, Hello, Part, Row, Trouble, Want, Wanted
-from sync.origin import Origin
+from sync.origin import Origin, epoch_order
 from sync.receiving import Incoming, Receiver
 from sync.sending import Outgoing, Sender
 from sync.shelf import Log
@@ -85,9 +85,13 @@ class Terms:
     def begin(
         self, logs: Sequence[Log], annexes_from: Mapping[str, int], time_ms: int
     ) -> list[Output]:
-        """Take in what is held here, and say hello."""
+        """Take in what is held here, and say hello.
+
+        Of more logs than a table holds: those written here, then the newest epochs.
+        """
         self._annexes_from, self._time_ms = annexes_from, time_ms
-        for log in sorted(logs, key=lambda log: log.origin)[:ORIGINS_MAX]:
+        chosen = sorted(logs, key=_newest_first)[:ORIGINS_MAX]
+        for log in sorted(chosen, key=lambda log: log.origin):
             self.logs[log.origin] = log
             self.names.append(log.origin)
         return [self._hello()]
@@ -300,6 +304,11 @@ class Terms:
         out.annexes_next, out.annexes_stop = wanted.annexes_from, min(wanted.size, mine.size)
         self._sender.add(out)
         return []
+
+
+def _newest_first(log: Log) -> tuple[bool, int, str]:
+    """Return the key that sorts what is written here first, then by the counter of the epoch."""
+    return not log.own, -epoch_order(Origin.parse(log.origin).epoch)[0], log.origin
 
 
 def _is_origin(name: str) -> bool:

@@ -311,8 +311,9 @@ class Visit:
 
     async def found(self, found: Found) -> None:
         """Surface what a person should hear of."""
-        evidence = {key: str(value) for key, value in found.evidence.items()}
-        evidence = {"origin": found.origin, **evidence}
+        # Not `text`: the peer's own words have no place in our records.
+        said = {key: str(value) for key, value in found.evidence.items() if key != "text"}
+        evidence = {"origin": found.origin, **said}
         await _audit(self._hub, self._site.site_id, f"log.{found.what}", evidence)
         if found.what in LOST:
             await self.lost(found.origin)

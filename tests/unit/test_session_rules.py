@@ -113,6 +113,9 @@ def test_a_table_has_an_end() -> None:
         site.shelf.begin(log_of(SITE, "custody", f"e{number + 2}-00000002"), SITE_SEED)
     hello = played(site)
     assert len(hello.table) == message.ORIGINS_MAX
+    named = message.table(hello.table)
+    assert log_of(SITE, "custody", "e101-00000002") in named, "the newest epochs are told"
+    assert log_of(SITE, "custody", "e11-00000002") not in named
     site.write(log_of(SITE, "custody", "e99-00000002"), entry(1))
     log = site.shelf.begin(log_of(SITE, "custody", "e200-00000002"), SITE_SEED)
     site.do(site.session.appended(log, 0))
