@@ -150,7 +150,7 @@ def test_killed_it_leaves_no_process_behind(tmp_path: Path) -> None:
         assert killed.stdout is not None
         assert killed.stdout.readline()
         children = [os.pidfd_open(int(pid)) for pid in _children(killed.pid)]
-        assert len(children) == 2
+        assert len(children) == 3  # bank, hub, gateway
         killed.kill()
     for child in children:
         with os.fdopen(child, "rb"):

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from certs.note import Checkpoint, sign_checkpoint
 from sync import database
 from sync.commit import Identity
-from sync.entry import Lane, LaneRef, Ref, compose, parse, private_hash
+from sync.entry import Lane, LaneRef, Ref, compose, may_erase, parse, private_hash
 from sync.errors import TheirsInvalid
 from sync.intake import Chunk
 from sync.merkle import Tree, leaf_hash
@@ -154,10 +154,12 @@ async def lived(folder: Path, logs: list[list[bytes]], steps: list[object]) -> N
             await store.close()
             store = await opened(path)
     erased = {
-        parse(data).of
+        of
         for log, entries in enumerate(logs)
         for data in entries[: sizes[log]]
         if parse(data).kind == "annex.erased"
+        and (of := parse(data).of) is not None
+        and may_erase(name(log).writer, of.log)
     }
     async with store:
         await agrees(store, [*zip(range(3), logs, sizes, strict=True)], shown, erased)
@@ -173,7 +175,7 @@ async def agrees(
     store: Store,
     held: list[tuple[int, list[bytes], int]],
     shown: set[Ref],
-    erased: set[Ref | None],
+    erased: set[Ref],
 ) -> None:
     """Compare every log with the model: entries, annexes, marks, and what is awaited first."""
     for log, entries, size in held:
