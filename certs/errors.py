@@ -27,6 +27,18 @@ class KeyStoreBroken(CertsError):  # noqa: N818  # the name says what is wrong
     """The folder of keys, or one file in it, is not as it must be."""
 
 
+class CapabilityInvalid(CertsError):  # noqa: N818  # the name says what is wrong
+    """A capability that must not be believed, or bytes that are none."""
+
+
+class CertificateInvalid(CertsError):  # noqa: N818  # the name says what is wrong
+    """A certificate, a request for one, or a name in one that must not be believed."""
+
+
+class TrustInvalid(CertsError):  # noqa: N818  # the name says what is wrong
+    """A signed document about whom to trust, a claim or a time that must not be believed."""
+
+
 def _text(code: str, remedy: str, evidence: dict[str, object]) -> str:
     """`code: remedy (k=v, ...)`, without the parts that are empty."""
     text = f"{code}: {remedy}" if remedy else code

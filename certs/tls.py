@@ -1,0 +1,200 @@
+"""SSL contexts: TLS 1.3 only, this operator's roots only, keys that never lie in a PEM file.
+
+Whose dates count: the hub's contexts leave them to OpenSSL and the machine's clock. A gateway's
+clock may be wrong for years, and must not lock it out: its contexts leave dates out (`judge`) and
+have the peer's leaf looked at after the handshake, by the clock room's own time, before a byte is
+sent. Everything else OpenSSL checks as ever: chain, usage, name, possession.
+"""
+
+import os
+import ssl
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from typing_extensions import override
+
+from certs import authority
+from certs.authority import PrivateKey
+from certs.errors import CertificateInvalid
+
+NO_CHECK_TIME: Final = 0x200000
+"""SPEC: X509_V_FLAG_NO_CHECK_TIME of OpenSSL's x509_vfy.h; Python has no name for it."""
+_NOT_YET_VALID: Final = 9
+_EXPIRED: Final = 10
+
+Judge = Callable[[x509.Certificate], None]
+"""Raises CertificateInvalid when a peer's leaf must not be believed now."""
+Clients = Literal["none", "optional", "required"]
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A certificate with its key. `chain`, PEM: the leaf, then what stands under the root."""
+
+    chain: str
+    key: PrivateKey = field(repr=False)
+
+    @property
+    def leaf(self) -> x509.Certificate:
+        """Return the leaf."""
+        return authority.from_pem(self.chain)[0]
+
+
+def new_key() -> PrivateKey:
+    """Return a new P-256 key."""
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def new_serial() -> int:
+    """Return a serial number: 127 random bits, never 0 (RFC 5280 4.1.2.2)."""
+    return int.from_bytes(os.urandom(16), "big") >> 1 | 1
+
+
+def server(
+    own: Credentials,
+    roots: Iterable[x509.Certificate] = (),
+    *,
+    clients: Clients = "none",
+    dates: bool = True,
+    judge: Judge | None = None,
+) -> ssl.SSLContext:
+    """Return a server's context. `clients`: whether a client shows a certificate of `roots`.
+
+    `dates` False leaves expiry to the registry (the renewal listener); `judge` leaves it to that.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.verify_mode = {
+        "none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED,
+    }[clients]  # fmt: skip
+    _prepare(context, roots, dates=dates, judge=judge)
+    use(context, own)
+    return context
+
+
+def client(
+    roots: Iterable[x509.Certificate],
+    own: Credentials | None = None,
+    *,
+    dates: bool = True,
+    judge: Judge | None = None,
+) -> ssl.SSLContext:
+    """Return a client's context: the server must chain to `roots` and be called what we dialled."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    _prepare(context, roots, dates=dates, judge=judge)
+    if own is not None:
+        use(context, own)
+    return context
+
+
+def unchecked_client() -> ssl.SSLContext:
+    """Return a context that believes anybody: for the one answer that proves itself."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def use(context: ssl.SSLContext, own: Credentials) -> None:
+    """Show this certificate from now on; connections that are open stay."""
+    key = own.key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    # Python reads keys from files only; these never reach a disk.
+    with _in_memory(own.chain.encode()) as chain_path, _in_memory(key) as key_path:
+        try:
+            context.load_cert_chain(chain_path, key_path)
+        except ssl.SSLError as error:
+            raise CertificateInvalid(
+                "certificate.key", "Renew the certificate: it is not of this key"
+            ) from error
+
+
+def peer_of(ssl_object: Any) -> x509.Certificate | None:
+    """Return the leaf that the peer showed and proved, or None."""
+    der = ssl_object.getpeercert(binary_form=True) if ssl_object is not None else None
+    return x509.load_der_x509_certificate(der) if der else None
+
+
+def by_dates(error: BaseException) -> bool:
+    """Say whether a handshake failed for the dates of a certificate alone."""
+    cause: BaseException | None = error
+    while cause is not None:
+        code = getattr(cause, "verify_code", None)  # aiohttp's own error of this type has none
+        if isinstance(cause, ssl.SSLCertVerificationError) and code is not None:
+            return code in {_NOT_YET_VALID, _EXPIRED}
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+def dated(now_ms: int, error_ms: int) -> Judge:
+    """Return a judge that goes by one moment: refuses what is surely over, or has surely not begun.
+
+    Raises CertificateInvalid `certificate.expired`, `certificate.not_yet`.
+    """
+
+    def judge(leaf: x509.Certificate) -> None:
+        if now_ms - error_ms >= authority.ends_s(leaf) * 1000:
+            raise CertificateInvalid("certificate.expired", "Renew it at the other end")
+        if now_ms + error_ms < authority.begins_s(leaf) * 1000:
+            raise CertificateInvalid("certificate.not_yet", "Correct the clock of either end")
+
+    return judge
+
+
+def _prepare(
+    context: ssl.SSLContext,
+    roots: Iterable[x509.Certificate],
+    *,
+    dates: bool,
+    judge: Judge | None,
+) -> None:
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.set_ecdh_curve("prime256v1")
+    context.options |= ssl.OP_NO_TICKET
+    known = "".join(authority.pem(one) for one in roots)
+    if known:
+        context.load_verify_locations(cadata=known)
+    if not dates or judge is not None:
+        context.verify_flags = ssl.VerifyFlags(int(context.verify_flags) | NO_CHECK_TIME)
+    if judge is not None:
+        context.sslobject_class = _judged_by(judge)
+
+
+def _judged_by(judge: Judge) -> type[ssl.SSLObject]:
+    """Return the type of a connection whose handshake ends with a look at the peer's leaf."""
+
+    class Judged(ssl.SSLObject):
+        @override
+        def do_handshake(self) -> None:
+            super().do_handshake()
+            leaf = peer_of(self)
+            if leaf is None:
+                return
+            try:
+                judge(leaf)
+            except CertificateInvalid as error:
+                refusal = ssl.SSLCertVerificationError(str(error))
+                refusal.verify_code = _EXPIRED if error.code.endswith("expired") else _NOT_YET_VALID
+                refusal.verify_message = error.code
+                raise refusal from error
+
+    return Judged
+
+
+@contextmanager
+def _in_memory(data: bytes) -> Iterator[str]:
+    """Lend a path to a file that is only memory."""
+    file = os.memfd_create("key", os.MFD_CLOEXEC)
+    try:
+        os.write(file, data)
+        yield f"/proc/self/fd/{file}"
+    finally:
+        os.close(file)
