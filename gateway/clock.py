@@ -142,15 +142,15 @@ class Clock:
         least_ms = self._floor_ms + mono_ms - self._floor_mono_ms
         error_ms = self._source.kernel_error_ms()
         if wall_ms < self._floor_ms:
-            return Now(least_ms, mono_ms, self.boot, Trust.FLOOR, UNKNOWN_ERROR_MS)
+            return Now(least_ms, mono_ms, self.boot, Trust.FLOOR, UNKNOWN_ERROR_MS, least_ms)
         if error_ms is not None:
             self._synced = (mono_ms, error_ms)
-            return Now(wall_ms, mono_ms, self.boot, Trust.SYNCED, error_ms)
+            return Now(wall_ms, mono_ms, self.boot, Trust.SYNCED, error_ms, least_ms)
         if self._synced is not None:
             since_ms, had_ms = self._synced
             drift_ms = had_ms + (mono_ms - since_ms) * DRIFT_PPM // 1_000_000 + 1
-            return Now(wall_ms, mono_ms, self.boot, Trust.DRIFTING, drift_ms)
-        return Now(wall_ms, mono_ms, self.boot, Trust.FLOOR, UNKNOWN_ERROR_MS)
+            return Now(wall_ms, mono_ms, self.boot, Trust.DRIFTING, drift_ms, least_ms)
+        return Now(wall_ms, mono_ms, self.boot, Trust.FLOOR, UNKNOWN_ERROR_MS, least_ms)
 
     def raise_floor(self, utc_ms: int) -> None:
         """Learn that `utc_ms` is past: from now on this clock is not before it."""

@@ -277,14 +277,17 @@ class Book(Views):
         match fact:
             case facts.ReservationMade():
                 rights.promise(ref, fact)
+                rights.name(ref, fact.tag)
             case facts.ReservationCancelled(of=str(of)):
                 rights.cancel(of, known=self.known(of))
             case facts.OpenRequested():
                 rights.ask(ref, fact)
             case facts.ClaimMade():
                 rights.claim(Claim(ref, fact.tag, fact.says, fact.by))
-            case facts.ParcelExpected() if fact.tag not in self.counters:
-                rights.expect(ref, fact, identity_of(annex))
+            case facts.ParcelExpected():
+                rights.name(ref, fact.tag)
+                if fact.tag not in self.counters:
+                    rights.expect(ref, fact, identity_of(annex))
             case facts.ExpectationEnded(of=str(of)):
                 rights.unexpect(of, known=self.known(of))
             case facts.FoldSwitched() if fact.version > FOLD:
@@ -317,6 +320,9 @@ class Book(Views):
                     self.compartments[door].disabled = rights.out_of_service(door)
             case facts.TimeAnchored():
                 self.anchor = (item.at, fact.utc_ms, fact.error_ms)
+                rights.forget(fact.utc_ms - fact.error_ms)
+            case facts.CapabilityAccepted():
+                rights.accept(ref, fact)
             case _ if fact.door is not None and facts.lane_of(fact) is Lane.CUSTODY:
                 self.holdings.fold_door(ref, item.at, fact, item.annex)
             case _:
@@ -336,6 +342,8 @@ class Book(Views):
             case facts.ParcelClaimed() if is_ref(fact.by):
                 rights.claimed(fact.by, ref)
             case facts.ParcelDeposited():
+                if fact.by in rights.others:
+                    rights.use(fact.by, ref)
                 over = [one.ref for one in rights.expected.values() if one.tag == fact.tag]
                 for gone in over:
                     del rights.expected[gone]

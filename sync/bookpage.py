@@ -9,6 +9,7 @@ import hashlib
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 
@@ -17,6 +18,10 @@ from sync.holdings import RETIRED_MAX, Holdings, identity_of
 from sync.records import Annex, At, Compartment, Epoch, Parcel, Retired, Stop
 from sync.rights import Rights
 from sync.sitemap import MapReader, SiteMap
+
+LATER = frozenset({"others", "named", "cti", "room", "second"})
+"""Fields that the first version did not have. Empty they are left out: a book without them has the
+bytes that it always had, so an older snapshot can still be read, whatever was pruned behind it."""
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,7 +43,8 @@ class Page(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     def encoded(self) -> bytes:
         """Return the page, keys sorted, without anything personal."""
-        return msgspec.json.encode(msgspec.to_builtins(self, str_keys=True), order="sorted")
+        built = msgspec.to_builtins(self, str_keys=True)
+        return msgspec.json.encode(_as_ever(built), order="sorted")
 
     @classmethod
     def parse(cls, data: bytes) -> "Page":
@@ -91,3 +97,10 @@ def holdings_of(page: Page, beside: Mapping[str, Annex]) -> Holdings:
         holders=holders,
         reader=page.reading,
     )
+
+
+def _as_ever(built: Any) -> Any:
+    """Return the page without what is empty of `LATER`."""
+    if isinstance(built, dict):
+        return {key: _as_ever(one) for key, one in built.items() if one or key not in LATER}
+    return [_as_ever(one) for one in built] if isinstance(built, list | tuple) else built

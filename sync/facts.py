@@ -118,6 +118,8 @@ class GrantIssued(Fact, frozen=True, kw_only=True, tag="grant.issued"):
     """A right; `grant` says which, `tag` is the keyed tag of its secret (base64).
 
     `courier`: deliver, until revoked or `until_ms` (UTC). `collect`: open the parcel `of` once.
+    One that goes out as a capability (FORMATS.md 7) has its `cti` (16 hex digits), no `tag`, and
+    may be of any kind that `CapabilityAccepted` names.
     """
 
     grant: str
@@ -126,6 +128,64 @@ class GrantIssued(Fact, frozen=True, kw_only=True, tag="grant.issued"):
     tag: str
     key_version: int
     until_ms: int | None = None
+    cti: str | None = None
+
+
+class CapabilityAccepted(Fact, frozen=True, kw_only=True, tag="capability.accepted"):
+    """A capability was shown here for the first time, and is good: from now on a right of this log.
+
+    `cti` is its id (16 hex digits), `action` what it gives, `kid` (8 hex digits) who signed it,
+    `of` its object, `clock` how far the clock could be trusted. What it opens names this entry.
+    """
+
+    cti: str
+    action: Literal["collect", "deposit", "return", "courier", "service", "install", "reservation"]
+    kid: str
+    until_ms: int
+    clock: str
+    tenant: str = ""
+    room: str = ""
+
+
+class CapabilityRefused(Fact, frozen=True, kw_only=True, tag="capability.refused"):
+    """Capabilities that opened nothing: `why` is stable, `cti` is left out where none was read."""
+
+    why: str
+    cti: str | None = None
+    count: int = 1
+
+
+class AccessJudged(Fact, frozen=True, kw_only=True, tag="access.judged"):
+    """Somebody tried to get in or to change who may: `what` (`pair`, `sign_in`, `enrol`, ...).
+
+    `by` is who as far as it is known, `why` the stable code of a refusal, empty when it was done.
+    """
+
+    what: str
+    by: str
+    why: str = ""
+    count: int = 1
+
+
+class KeyRotated(Fact, frozen=True, kw_only=True, tag="key.rotated"):
+    """The key of one use is another from here on.
+
+    `log`: `vkey` (named `<operator>/<writer>`) signs from now on, for an overlap beside the older
+    one. `code`: what is deposited from now on is derived by `key_version`. `tls`, `lan`: `pin` is
+    the SHA-256 of the new SPKI (64 hex digits).
+    """
+
+    use: Literal["log", "code", "tls", "lan"]
+    vkey: str = ""
+    key_version: int | None = None
+    pin: str = ""
+
+
+class SiteDecommissioned(Fact, frozen=True, kw_only=True, tag="site.decommissioned"):
+    """The last entry of this site: after it keys and data are wiped."""
+
+    by: str
+    why: str
 
 
 class AnnexErased(Fact, frozen=True, kw_only=True, tag="annex.erased"):
@@ -320,13 +380,15 @@ HUB_ONLY = (
 """What only the hub writes, in its lanes for the site."""
 EITHER = (
     EpochOpened, AlarmCleared, GrantIssued, GrantRevoked, ConfigSet, TimeAnchored, LanesTied,
-    CompartmentDisabled, CompartmentEnabled, CapacityTransferred, AnnexErased,
+    CompartmentDisabled, CompartmentEnabled, CapacityTransferred, AnnexErased, KeyRotated,
 )  # fmt: skip
 """What both write, each in its own lanes. Everything else is the site's alone."""
 AnyFact = Union[  # noqa: UP007  # forty bars read worse
     EpochOpened, FenceSet, FenceLifted, AlarmRaised, AlarmCleared, CompartmentFreed, GrantRevoked,
     TimeAnchored, LanesTied, ConfigSet,
-    GrantIssued, AnnexErased, OpenIntended, OpenEnded, DoorOpened, DoorClosed, DoorForced, DoorAjar,
+    GrantIssued, CapabilityAccepted, CapabilityRefused, AccessJudged, KeyRotated,
+    SiteDecommissioned, AnnexErased,
+    OpenIntended, OpenEnded, DoorOpened, DoorClosed, DoorForced, DoorAjar,
     ParcelDeposited, ParcelCollected, ParcelClaimed, ParcelLeft, ParcelTakenBack,
     CompartmentDisabled, CompartmentEnabled, CompartmentDoubted, CompartmentChecked, CodeRefused,
     DoorProved, SnapshotTaken, ParcelExpected, ExpectationEnded, ClaimMade, OpenRequested,

@@ -48,6 +48,7 @@ class ClaimMade(Fact, frozen=True, kw_only=True, tag="claim.made"):
 class OpenRequested(Fact, frozen=True, kw_only=True, tag="open.requested"):
     """Support asks for one door, until `until_ms` (UTC) and no later; `by` an account of the hub.
 
+    `second` is another account that agreed, where more doors are asked for than one may open alone.
     The site answers with an intent of its own (`asked`), or with `request.declined`.
     """
 
@@ -55,6 +56,7 @@ class OpenRequested(Fact, frozen=True, kw_only=True, tag="open.requested"):
     why: str
     case: str
     until_ms: int
+    second: str = ""
 
 
 class RequestDeclined(Fact, frozen=True, kw_only=True, tag="request.declined"):

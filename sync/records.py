@@ -76,7 +76,10 @@ class Compartment:
 
 @dataclass(slots=True)
 class Grant:
-    """A right of the kind `grant`: `courier`, or `collect` for the parcel `of`."""
+    """A right of the kind `grant`: `courier`, or `collect` for the parcel `of`.
+
+    One that is a capability has its `cti`, and no secret; `room` is the class it was given for.
+    """
 
     ref: str
     grant: str
@@ -87,6 +90,8 @@ class Grant:
     of: str | None = None
     until_ms: int | None = None
     revoked: bool = False
+    cti: str = ""
+    room: str = ""
 
 
 @dataclass(slots=True, frozen=True)
@@ -135,6 +140,7 @@ class Request:
     why: str
     case: str
     until_ms: int
+    second: str = ""
 
 
 @dataclass(slots=True, frozen=True)

@@ -28,6 +28,12 @@ from sync.records import Alarm, Claim, Conflict, Expected, Grant, Request, Use
 
 CLAIMS_MAX: Final = 1_000
 """Claims kept: the latest. The largest of a set of references is the same in any order."""
+NAMED_MAX: Final = 4_096
+"""Entries of the hub kept by which a capability may name a parcel: the latest."""
+FORGOTTEN_MS: Final = 30 * 86_400_000
+"""So long after its end an accepted capability is forgotten: until then it is known as used."""
+ONCE: Final = frozenset({"collect", "deposit", "return", "reservation"})
+"""Kinds of rights that are good for one use; of the others nobody counts."""
 
 Scalar = facts.Scalar
 
@@ -38,6 +44,8 @@ class Rights:
 
     couriers: dict[str, Grant] = field(default_factory=dict)
     collects: dict[str, Grant] = field(default_factory=dict)
+    others: dict[str, Grant] = field(default_factory=dict)
+    named: dict[str, str] = field(default_factory=dict)
     revoked: dict[str, str] = field(default_factory=dict)
     uses: dict[str, Use] = field(default_factory=dict)
     escrow: Escrow = field(default_factory=Escrow)
@@ -62,20 +70,76 @@ class Rights:
         """A right begins, unless its revocation was seen before: then it begins revoked."""
         grant = Grant(
             ref, fact.grant, fact.tenant, fact.label, fact.tag, fact.key_version, fact.of,
-            fact.until_ms, revoked=ref in self.revoked,
+            fact.until_ms, revoked=ref in self.revoked, cti=fact.cti or "",
         )  # fmt: skip
-        kinds = {"courier": self.couriers, "collect": self.collects}
-        if fact.grant in kinds:
-            kinds[fact.grant][ref] = grant
+        if fact.grant in {"courier", "collect"} or grant.cti:
+            self._of_kind(fact.grant)[ref] = grant
+        if grant.revoked:
+            self._revoke_accepted(grant.cti)
+
+    def accept(self, ref: str, fact: facts.CapabilityAccepted) -> None:
+        """A capability becomes a right of the site's own log."""
+        revoked = ref in self.revoked or any(one.revoked for one in self.of_cti(fact.cti))
+        self._of_kind(fact.action)[ref] = Grant(
+            ref, fact.action, fact.tenant, "", "", 0, fact.of, fact.until_ms, revoked=revoked,
+            cti=fact.cti, room=fact.room,
+        )  # fmt: skip
+
+    def forget(self, utc_ms: int) -> None:
+        """Forget the accepted capabilities that ended long before this moment.
+
+        The site's custody log alone decides when, so it is the same for every reader.
+        """
+        for kind in self._kinds:
+            ended = [
+                ref
+                for ref, one in kind.items()
+                if one.cti and _is_own(ref) and (one.until_ms or 0) + FORGOTTEN_MS < utc_ms
+            ]
+            for ref in ended:
+                del kind[ref]
+                self.uses.pop(ref, None)
+
+    def of_cti(self, cti: str) -> list[Grant]:
+        """Return what is known of a capability: what the hub wrote of it, what was accepted."""
+        return [one for kind in self._kinds for one in kind.values() if cti and one.cti == cti]
+
+    def accepted(self, cti: str) -> Grant | None:
+        """Return the right that this capability became here, or None."""
+        return next((one for one in self.of_cti(cti) if _is_own(one.ref)), None)
+
+    def is_used(self, grant: Grant) -> bool:
+        """Return whether a right that is good for one use has had it."""
+        use = self.uses.get(grant.ref)
+        return use is not None and use.used is not None and grant.grant in ONCE
+
+    def name(self, ref: str, tag: str) -> None:
+        """The entry `ref` of the hub speaks of the parcel with this keyed tag."""
+        self.named[ref] = tag
+        if len(self.named) > NAMED_MAX:
+            del self.named[min(self.named, key=ref_order)]
+
+    @property
+    def _kinds(self) -> tuple[dict[str, Grant], ...]:
+        return self.couriers, self.collects, self.others
+
+    def _of_kind(self, kind: str) -> dict[str, Grant]:
+        return {"courier": self.couriers, "collect": self.collects}.get(kind, self.others)
+
+    def _revoke_accepted(self, cti: str) -> None:
+        for one in self.of_cti(cti):
+            if _is_own(one.ref):
+                one.revoked = True
 
     def revoke(self, ref: str, grant: str) -> None:
         """A right ends. Of several revocations the first by reference is kept."""
         known = self.revoked.get(grant)
         if known is None or ref_order(ref) < ref_order(known):
             self.revoked[grant] = ref
-        for kind in (self.couriers, self.collects):
+        for kind in self._kinds:
             if grant in kind:
                 kind[grant].revoked = True
+                self._revoke_accepted(kind[grant].cti)
 
     def attempt(self, grant: str, intent: str, seen: dict[str, int]) -> None:
         """A door is opened for a grant (the site's custody lane: one order)."""
@@ -103,7 +167,7 @@ class Rights:
         """Return the grants that were used although a revocation is on record."""
         found = []
         for grant, revocation in sorted(self.revoked.items()):
-            use = self.uses.get(grant)
+            use = self._use_of(grant)
             if use is None or use.attempt is None:
                 continue
             log, index = split(revocation)
@@ -114,6 +178,12 @@ class Rights:
                 at = done or use.attempt
                 found.append(Conflict("grant.used_revoked", at, revocation, how))
         return found
+
+    def _use_of(self, grant: str) -> Use | None:
+        """Return what a right did, or the right that its capability became."""
+        known = next((kind[grant] for kind in self._kinds if grant in kind), None)
+        accepted = self.accepted(known.cti) if known is not None else None
+        return self.uses.get(grant) or (self.uses.get(accepted.ref) if accepted else None)
 
     # --- promises, requests, expectations -----------------------------------------------------
 
@@ -157,7 +227,7 @@ class Rights:
         """Support asks for a door, unless the site has answered already."""
         if fact.door is not None and not self._is_over("request", ref):
             self.requests[ref] = Request(
-                ref, fact.door, fact.by, fact.why, fact.case, fact.until_ms
+                ref, fact.door, fact.by, fact.why, fact.case, fact.until_ms, fact.second
             )  # fmt: skip
 
     def answer(self, of: str, *, known: bool) -> None:
@@ -236,3 +306,8 @@ class Rights:
         for name in names:
             if name is not None:
                 self.cautious[name] = min(ref, self.cautious.get(name, ref), key=ref_order)
+
+
+def _is_own(ref: str) -> bool:
+    """Return whether an entry is the site's."""
+    return ":s" in ref

@@ -22,13 +22,17 @@ class Trust(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Now:
-    """A moment as this site knows it. `mono_ms` never steps; `boot` counts process starts."""
+    """A moment as this site knows it. `mono_ms` never steps; `boot` counts process starts.
+
+    `floor_ms` is surely past, whatever the wall clock says.
+    """
 
     wall_ms: int
     mono_ms: int
     boot: int
     trust: Trust = Trust.FLOOR
     error_ms: int = 0
+    floor_ms: int = 0
 
     @property
     def at(self) -> tuple[int, int]:

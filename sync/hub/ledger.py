@@ -25,6 +25,7 @@ from sync.hub.storage import (
     News,
     NewsState,
     Receipt,
+    Record,
     Sign,
     Site,
     Snapshot,
@@ -241,6 +242,41 @@ class Ledger:
     async def news(self, site_id: str, state: NewsState = "news") -> tuple[News, ...]:
         """As in `Storage`."""
         return tuple(News(*row) for row in await self._database.rows(sql.NEWS, site_id, state))
+
+    async def add_record(self, site_id: str, kind: str, name: str, data: bytes) -> bool:
+        """As in `Storage`."""
+        values = (site_id, kind, name, data, self._now_ms())
+        return bool(await self._database.run(sql.ADD_RECORD, *values))
+
+    async def record(self, site_id: str, kind: str, name: str) -> Record | None:
+        """As in `Storage`."""
+        rows = await self._database.rows(sql.RECORD, site_id, kind, name)
+        return Record(*rows[0]) if rows else None
+
+    async def records(self, site_id: str, kind: str) -> tuple[Record, ...]:
+        """As in `Storage`."""
+        found: list[Record] = []
+        after = ""
+        while rows := await self._database.rows(sql.RECORDS, site_id, kind, after):
+            found += [Record(*row) for row in rows]
+            after = found[-1].id
+        return tuple(found)
+
+    async def change_record(self, site_id: str, known: Record, data: bytes) -> Record:
+        """As in `Storage`."""
+        at_ms = self._now_ms()
+        values = (site_id, known.kind, known.id, data, known.version, at_ms)
+        after = Record(known.kind, known.id, data, known.version + 1, at_ms)
+        if await self._database.run(sql.CHANGE_RECORD, *values):
+            return after
+        there = await self.record(site_id, known.kind, known.id)
+        if there != after:  # after a lost connection it may be this very change
+            raise Moved(site=site_id, kind=known.kind, id=known.id)
+        return after
+
+    async def drop_record(self, site_id: str, kind: str, name: str) -> bool:
+        """As in `Storage`."""
+        return bool(await self._database.run(sql.DROP_RECORD, site_id, kind, name))
 
     async def audit(self, site_id: str, code: str, evidence: Mapping[str, object]) -> int:
         """As in `Storage`."""

@@ -132,6 +132,23 @@ NEWS: Final = (
     " ORDER BY at_ms, key"
 )
 
+ADD_RECORD: Final = (
+    "INSERT INTO record (site_id, kind, id, data, version, at_ms) VALUES ($1, $2, $3, $4, 0, $5)"
+    " ON CONFLICT (site_id, kind, id) DO NOTHING"
+)
+CHANGE_RECORD: Final = (
+    "UPDATE record SET data = $4, version = $5 + 1, at_ms = $6"
+    " WHERE site_id = $1 AND kind = $2 AND id = $3 AND version = $5"
+)
+DROP_RECORD: Final = "DELETE FROM record WHERE site_id = $1 AND kind = $2 AND id = $3"
+RECORD: Final = (
+    "SELECT kind, id, data, version, at_ms FROM record WHERE site_id = $1 AND kind = $2 AND id = $3"
+)
+RECORDS: Final = (
+    "SELECT kind, id, data, version, at_ms FROM record"
+    " WHERE site_id = $1 AND kind = $2 AND id > $3 ORDER BY id LIMIT 1000"
+)
+
 AUDIT_NEXT: Final = "SELECT coalesce(max(seq) + 1, 0) FROM audit WHERE site_id = $1"
 PUT_AUDIT: Final = (
     "INSERT INTO audit (site_id, seq, code, evidence, at_ms) VALUES ($1, $2, $3, $4, $5)"

@@ -111,6 +111,16 @@ class Audit(msgspec.Struct, frozen=True):
     at_ms: int
 
 
+class Record(msgspec.Struct, frozen=True):
+    """A small thing of one kind, by its id: a device, a claim, an account. `version` counts."""
+
+    kind: str
+    id: str
+    data: bytes
+    version: int
+    at_ms: int
+
+
 class HubShelf(Shelf, Protocol):
     """A site's shelf at the hub, with what only the hub asks."""
 
@@ -225,6 +235,27 @@ class Storage(Protocol):
 
     async def news(self, site_id: str, state: NewsState = "news") -> tuple[News, ...]:
         """Return what was told and is in this state, oldest first."""
+
+    async def add_record(self, site_id: str, kind: str, name: str, data: bytes) -> bool:
+        """Keep a record of at most 64 KiB; False, and nothing done, where there is one already.
+
+        `site_id` is empty for what belongs to the hub itself.
+        """
+
+    async def record(self, site_id: str, kind: str, name: str) -> Record | None:
+        """Return one record, or None."""
+
+    async def records(self, site_id: str, kind: str) -> tuple[Record, ...]:
+        """Return all records of a kind, by id."""
+
+    async def change_record(self, site_id: str, known: Record, data: bytes) -> Record:
+        """Put `data` in the place of a record that was read as `known`; return it as it is now.
+
+        Raises `Moved` when it was changed or dropped meanwhile.
+        """
+
+    async def drop_record(self, site_id: str, kind: str, name: str) -> bool:
+        """Forget a record; say whether there was one."""
 
     async def audit(self, site_id: str, code: str, evidence: Mapping[str, object]) -> int:
         """Write one line of the site's audit; return its number, from 0 with no gap."""
