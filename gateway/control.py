@@ -43,6 +43,8 @@ COMMANDS: Final[dict[str, type[Command]]] = {
     "service.set": inputs.ServiceSet,
     "annex.erase": inputs.AnnexEraseAsked,
     "fence.lift": inputs.FenceLiftAsked,
+    "key.rotate": inputs.KeyRotates,
+    "site.decommission": inputs.Decommissions,
 }
 """What can be asked over the socket. `EpochBegun` is not here: it belongs to `init`."""
 _NAMES: Final = {kind: name for name, kind in COMMANDS.items()}

@@ -21,7 +21,7 @@ from gateway.core.inputs import (
     ParcelScanned,
     StaffCodeEntered,
 )
-from gateway.core.outputs import Answer
+from gateway.core.outputs import Answer, PairingOpened
 from gateway.core.screen import Screen
 from gateway.errors import GatewayError, Overloaded
 from gateway.web import kiosk
@@ -79,6 +79,8 @@ class Desk:
         self._changed = {name: asyncio.Event() for name in kiosks}
         self._asked: dict[str, asyncio.Future[Answer]] = {}
         self._count = 0
+        self.pairing: Callable[[PairingOpened], None] = lambda _: None
+        """Called when somebody with the right to install showed it at a kiosk: set by the app."""
 
     def open_with(self, inbox: Inbox, health: Callable[[], Mapping[str, object]]) -> None:
         """Let people in."""

@@ -35,7 +35,17 @@ from gateway.core.inputs import (
     Trouble,
     Trust,
 )
-from gateway.core.outputs import AllOff, Answer, Output, Persist, Poll, Pulse, Show, WakeAt
+from gateway.core.outputs import (
+    AllOff,
+    Answer,
+    Output,
+    PairingOpened,
+    Persist,
+    Poll,
+    Pulse,
+    Show,
+    WakeAt,
+)
 from gateway.desk import Desk, Inbox
 from gateway.journal import Journal
 from gateway.ports import StorePort
@@ -247,6 +257,8 @@ class Life:
                     self._desk.show(output.kiosk, output.screen)
                 case Answer():
                     self._desk.answer(output)
+                case PairingOpened():
+                    self._desk.pairing(output)
                 case WakeAt():
                     self._wake_at(output.mono_ms)
                 case _:

@@ -297,7 +297,9 @@ class Book(Views):
             case _:
                 pass
 
-    def _fold_site(self, ref: str, item: Item, fact: facts.AnyFact) -> None:  # noqa: C901  # a line a kind
+    def _fold_site(  # noqa: C901, PLR0912  # a line a kind
+        self, ref: str, item: Item, fact: facts.AnyFact
+    ) -> None:
         """Take what only the site says."""
         rights = self.rights
         match fact:
@@ -323,6 +325,8 @@ class Book(Views):
                 rights.forget(fact.utc_ms - fact.error_ms)
             case facts.CapabilityAccepted():
                 rights.accept(ref, fact)
+            case facts.SiteDecommissioned():
+                rights.decommission(ref)
             case _ if fact.door is not None and facts.lane_of(fact) is Lane.CUSTODY:
                 self.holdings.fold_door(ref, item.at, fact, item.annex)
             case _:

@@ -19,7 +19,7 @@ from sync.records import Annex, At, Compartment, Epoch, Parcel, Retired, Stop
 from sync.rights import Rights
 from sync.sitemap import MapReader, SiteMap
 
-LATER = frozenset({"others", "named", "cti", "room", "second"})
+LATER = frozenset({"others", "named", "decommissioned", "cti", "room", "second"})
 """Fields that the first version did not have. Empty they are left out: a book without them has the
 bytes that it always had, so an older snapshot can still be read, whatever was pruned behind it."""
 

@@ -56,6 +56,7 @@ class Rights:
     settings: dict[str, Register[Scalar]] = field(default_factory=dict)
     alarms: dict[str, Alarm] = field(default_factory=dict)
     fences: dict[str, str] = field(default_factory=dict)
+    decommissioned: dict[str, str] = field(default_factory=dict)
     ends: dict[str, list[str]] = field(default_factory=dict)
     cautious: dict[str, str] = field(default_factory=dict)
 
@@ -300,6 +301,10 @@ class Rights:
     def lift_fence(self, of: str, *, known: bool) -> None:
         """The fence ends."""
         self._end("fence", self.fences, of, known=known)
+
+    def decommission(self, ref: str) -> None:
+        """The site says that this is the last entry of its epoch."""
+        self.decommissioned.setdefault(ref.partition(":")[0], ref)
 
     def restrict(self, ref: str, *names: str | None) -> None:
         """Treat what `ref` names with caution; of several that ask so the first is kept."""

@@ -7,18 +7,22 @@ deadline. After `PersistFailed` nothing leaves any more: the shell recovers a ne
 
 from typing import assert_never
 
-from gateway.core import cloud, deposit, doors, fence, keypad, pickup, service
+from gateway.core import access, capabilities, cloud, deposit, doors, fence, keypad, pickup, service
 from gateway.core.inputs import (
+    AccessTold,
     AnnexEraseAsked,
     BoardBack,
     BoardSilent,
     Button,
     ButtonPressed,
+    CapabilityScanned,
     ClockAnchored,
     CodeEntered,
+    CodeKeyTold,
     Command,
     CourierAdded,
     CourierRemoved,
+    Decommissions,
     DoorSeen,
     DoorsWitnessed,
     EntriesArrived,
@@ -28,6 +32,7 @@ from gateway.core.inputs import (
     HealthMeasured,
     HistorySettled,
     Input,
+    KeyRotates,
     LanesMeasured,
     LinkDown,
     LinkUp,
@@ -45,6 +50,7 @@ from gateway.core.inputs import (
     SupportOpens,
     TimePassed,
     Trouble,
+    TrustTold,
 )
 from gateway.core.outputs import AllOff, Answer, Output, Pulse, Show
 from gateway.core.policy import Settings
@@ -64,6 +70,9 @@ doors.JUDGES.update(
 ENDINGS = {"full": "log.full"}
 """Why the log failed, in the words of the screens; anything else is `log.failed`."""
 
+DECOMMISSIONED = "site.decommissioned"
+PERSON = (CodeEntered, StaffCodeEntered, ParcelScanned, CapabilityScanned, ButtonPressed)
+"""What somebody does at a kiosk."""
 EVIDENCE = (DoorSeen, OccupancySeen, BoardSilent, BoardBack, PulseDone)
 """What the boards tell is heard before a timer of the same moment judges without it."""
 
@@ -83,6 +92,8 @@ class Engine:
         """Return the outputs of a start: every kiosk goes home, timers are set."""
         for session in self.state.sessions.values():
             self._home(session)
+            if self.state.over:
+                self.state.show(session.kiosk, self._out_of_service(DECOMMISSIONED))
         return self._end_turn(starting=True)
 
     def handle(self, happened: Input) -> list[Output]:
@@ -90,9 +101,11 @@ class Engine:
         state = self.state
         state.now = happened.now
         if state.stopped:
-            return self._refuse_all(happened)
+            return self._refuse_all(happened, state.stopped)
         if isinstance(happened, PersistFailed):
             return self._stop(happened)
+        if state.over:
+            return self._after_the_end(happened)
         if isinstance(happened, TimePassed):
             state.woken()  # too early perhaps: then the same moment is asked for again
         if isinstance(happened, EVIDENCE):
@@ -114,14 +127,15 @@ class Engine:
         """
         state, outputs = self.state, list[Output]()
         while True:
-            while state.changed and not starting:
+            while state.changed and not starting and not state.over:
                 cloud.react(state)
-            written = state.hand_over()
-            outputs += written
+            outputs += state.hand_over()
+            if state.over:
+                self._open_nothing()
             while (effect := state.next_durable()) is not None:
                 if not isinstance(effect, Pulse) or doors.may_leave(state, effect):
                     outputs.append(effect)
-            if not state.pending and (starting or not state.changed):
+            if not state.pending and (starting or state.over or not state.changed):
                 return outputs + state.wake()
 
     # --- stopping -----------------------------------------------------------------------------
@@ -132,28 +146,49 @@ class Engine:
         state.stopped = ENDINGS.get(failed.reason, "log.failed")
         waiting = [effect for _, effect in state.gated if isinstance(effect, Answer)]
         state.gated.clear()
-        screens = [Show(kiosk, self._out_of_service()) for kiosk in state.sessions]
+        screens = [Show(kiosk, self._out_of_service(state.stopped)) for kiosk in state.sessions]
         answers = [Answer(answer.token, state.stopped) for answer in waiting]
         return [AllOff(), *screens, *answers]
 
-    def _out_of_service(self) -> Screen:
-        return Screen("out_of_service", why=self.state.stopped)
+    def _out_of_service(self, why: str) -> Screen:
+        return Screen("out_of_service", why=why)
 
-    def _refuse_all(self, happened: Input) -> list[Output]:
-        match happened:
-            case CodeEntered() | StaffCodeEntered() | ParcelScanned() | ButtonPressed():
-                return [Show(happened.kiosk, self._out_of_service())]
-            case Command():
-                return [Answer(happened.token, self.state.stopped)]
-            case _:
-                return []
+    def _refuse_all(self, happened: Input, why: str) -> list[Output]:
+        if isinstance(happened, PERSON):
+            return [Show(happened.kiosk, self._out_of_service(why))]
+        return [Answer(happened.token, why)] if isinstance(happened, Command) else []
+
+    def _after_the_end(self, happened: Input) -> list[Output]:
+        """The last entry is written: only what waits for the disk still comes."""
+        if isinstance(happened, Persisted):
+            self._durable(happened)
+            return self._end_turn()
+        return self._refuse_all(happened, DECOMMISSIONED)
+
+    def _open_nothing(self) -> None:
+        """Take back every pulse that waits, and every moment to come: nothing may follow."""
+        state = self.state
+        kept = [one for one in state.gated if not isinstance(one[1], Pulse)]
+        state.gated.clear()
+        state.gated.extend(kept)
+        state.timers.clear()
+
+    def _durable(self, happened: Persisted) -> None:
+        assert self.state.durable <= happened.upto <= self.state.written
+        self.state.durable = happened.upto
 
     # --- inputs -------------------------------------------------------------------------------
 
-    def _dispatch(self, happened: Input) -> None:  # noqa: C901  # one line an input
+    def _dispatch(self, happened: Input) -> None:  # noqa: C901, PLR0912  # one line an input
         state = self.state
         match happened:
-            case CodeEntered() | StaffCodeEntered() | ParcelScanned() | ButtonPressed():
+            case (
+                CodeEntered()
+                | StaffCodeEntered()
+                | ParcelScanned()
+                | CapabilityScanned()
+                | ButtonPressed()
+            ):
                 if happened.kiosk in state.sessions:
                     self._person(happened)
             case DoorSeen() if happened.door in state.book.map.doors:
@@ -172,9 +207,10 @@ class Engine:
                 fence.raised(state, happened.why)
             case DoorsWitnessed():
                 fence.witnessed(state, happened)
+            case TrustTold() | AccessTold() | CodeKeyTold():
+                self._trust(happened)
             case Persisted():
-                assert state.durable <= happened.upto <= state.written
-                state.durable = happened.upto
+                self._durable(happened)
             case Command():
                 self._command(happened)
             case _:
@@ -198,8 +234,24 @@ class Engine:
             case _:
                 assert_never(happened)
 
+    def _trust(self, happened: TrustTold | AccessTold | CodeKeyTold) -> None:
+        match happened:
+            case TrustTold():
+                access.trust_told(self.state, happened)
+            case AccessTold():
+                access.told(self.state, happened)
+            case CodeKeyTold():
+                access.key_told(self.state, happened)
+            case _:
+                assert_never(happened)
+
     def _person(
-        self, happened: CodeEntered | StaffCodeEntered | ParcelScanned | ButtonPressed
+        self,
+        happened: CodeEntered
+        | StaffCodeEntered
+        | ParcelScanned
+        | CapabilityScanned
+        | ButtonPressed,
     ) -> None:
         state = self.state
         if not state.book.map.doors:
@@ -212,6 +264,8 @@ class Engine:
                 deposit.secret_entered(state, happened)
             case ParcelScanned():
                 deposit.scanned(state, happened)
+            case CapabilityScanned():
+                capabilities.scanned(state, happened)
             case ButtonPressed():
                 self._button(happened)
             case _:
@@ -270,7 +324,7 @@ class Engine:
         if screen.ends_ms:
             self.state.show(session.kiosk, _with_warning(screen, warn=False))
 
-    def _command(self, asked: Command) -> None:  # noqa: C901  # one line a command
+    def _command(self, asked: Command) -> None:  # noqa: C901, PLR0912  # one line a command
         state = self.state
         field = service.malformed(asked)
         if field:
@@ -295,6 +349,10 @@ class Engine:
                 service.erase(state, asked)
             case FenceLiftAsked():
                 fence.lift_asked(state, asked)
+            case KeyRotates():
+                access.key_rotates(state, asked)
+            case Decommissions():
+                access.decommission(state, asked)
             case _:
                 state.answer(asked.token, "command.unknown")
 
@@ -357,6 +415,8 @@ class Engine:
                 doors.rail_free(state, str(which))
             case "refusals":
                 keypad.write_uncharged(state)
+            case "access":
+                access.again(state, str(which))
             case "home":
                 self._home(state.sessions[str(which)])
             case "cloud":

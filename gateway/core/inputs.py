@@ -1,6 +1,7 @@
 """What can happen to this site, as values. Each carries `now`; nothing here reads a clock or dice.
 
-Text from people (`digits`, `tracking`) comes as typed, at most 64 characters; the engine judges it.
+Text from people (`digits`, `tracking`) comes as typed, at most 64 characters, a scanned `text` at
+most `capability.TEXT_MAX`; the engine judges it.
 Randomness that a decision needs comes inside its input.
 """
 
@@ -8,6 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from certs.keys import Verifier
+from sync.codes import CodeKey
 from sync.fold import Taken
 from sync.sitemap import SiteMap
 
@@ -72,6 +75,15 @@ class ParcelScanned(Input):
 
     kiosk: str
     tracking: str = field(repr=False)
+    salt: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapabilityScanned(Input):
+    """Somebody showed a capability (FORMATS.md 7). `salt` is 16 random bytes for an annex."""
+
+    kiosk: str
+    text: str = field(repr=False)
     salt: bytes = field(repr=False)
 
 
@@ -202,6 +214,44 @@ class Trouble(Input):
     alarm: str
     about: str = ""
     standing: bool = True
+
+
+# --- trust ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustTold(Input):
+    """Whom this site believes: who may sign capabilities, and which are denied (cti in hex).
+
+    Told at every start and whenever a newer list of denials came; the whole of it each time. Until
+    then no capability is believed. `number` is that of the list.
+    """
+
+    signers: tuple[Verifier, ...]
+    denied: frozenset[str]
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessTold(Input):
+    """Somebody tried to get in: `what`, `by` and `why` as in `access.judged`.
+
+    The first of a (what, why) goes on record at once, more of them together once a minute.
+    """
+
+    what: str
+    by: str
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeKeyTold(Input):
+    """A code key of this site came while it runs; `KeyRotates` of use `code` then begins its use.
+
+    Nothing is written. After a start it comes with the settings as the others do.
+    """
+
+    key: CodeKey = field(repr=False)
 
 
 # --- the cloud --------------------------------------------------------------------------------
@@ -354,6 +404,30 @@ class AnnexEraseAsked(Command):
     """Erase what names the parcel `ref` (refused while the parcel is live)."""
 
     ref: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRotates(Command):
+    """The key of one use is another from here on; the rest as in `key.rotated`.
+
+    For `code` the key itself is here already (settings, or `CodeKeyTold`): else `key.unknown`.
+    """
+
+    use: Literal["log", "code", "tls", "lan"]
+    vkey: str = ""
+    key_version: int | None = None
+    pin: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decommissions(Command):
+    """The last command: after its entry this site writes nothing more in this epoch.
+
+    Refused (`site.holds`) while a compartment holds something, unless `force`.
+    """
+
+    why: str
+    force: bool = False
 
 
 Recovered = Taken

@@ -1,7 +1,7 @@
 """What the engine asks of the shell, as values.
 
-`Pulse`, `Show` and `Answer` are kept inside the engine until everything written before them is
-durable; the shell may act on whatever it is given, at once and in order.
+`Pulse`, `Show`, `Answer` and `PairingOpened` are kept inside the engine until everything written
+before them is durable; the shell may act on whatever it is given, at once and in order.
 """
 
 from dataclasses import dataclass, field
@@ -90,4 +90,15 @@ class WakeAt:
     mono_ms: int
 
 
-Output = Persist | Pulse | Poll | AllOff | Show | Answer | WakeAt
+@dataclass(frozen=True, slots=True)
+class PairingOpened:
+    """An installer with the right to showed it at this kiosk: let one device pair for a while.
+
+    `by` is the entry that says so.
+    """
+
+    kiosk: str
+    by: str
+
+
+Output = Persist | Pulse | Poll | AllOff | Show | Answer | WakeAt | PairingOpened

@@ -12,8 +12,20 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from certs.keys import Verifier
 from gateway.core.inputs import Now
-from gateway.core.outputs import Answer, Draft, Erase, Output, Persist, Poll, Pulse, Show, WakeAt
+from gateway.core.outputs import (
+    Answer,
+    Draft,
+    Erase,
+    Output,
+    PairingOpened,
+    Persist,
+    Poll,
+    Pulse,
+    Show,
+    WakeAt,
+)
 from gateway.core.policy import Settings
 from gateway.core.screen import Screen
 from sync import canonical, facts
@@ -33,7 +45,8 @@ DECISIONS = (
 NO_NEWS = (
     facts.CodeRefused, facts.LanesTied, facts.AnnexErased, facts.SnapshotTaken, facts.DoorAjar,
     facts.DoorOpened, facts.AlarmRaised, facts.AlarmCleared, facts.CompartmentFreed,
-    facts.HealthSampled, facts.GrantIssued,
+    facts.HealthSampled, facts.GrantIssued, facts.CapabilityRefused, facts.AccessJudged,
+    facts.KeyRotated, facts.SiteDecommissioned,
 )  # fmt: skip
 """Own entries after which nothing is to be done for the cloud (`gateway.core.cloud`)."""
 
@@ -162,6 +175,9 @@ class State:
         self.surfaced: set[tuple[str, str]] = set()
         self.other_tags: dict[tuple[str, int], str] = {}
         self.retired_tags: dict[str, tuple[bytes, ...]] = {}
+        self.signers: tuple[Verifier, ...] = ()  # who may sign capabilities
+        self.denied: frozenset[str] = frozenset()  # their ctis, in hex
+        self.accesses: dict[tuple[str, str], tuple[int, str]] = {}  # (what, why): (count, by)
         self.stopped = ""
         self.written = 0
         self.durable = 0
@@ -205,6 +221,11 @@ class State:
     def begun(self) -> bool:
         """Whether this epoch has its first entry, so that others may follow."""
         return self.book.sizes.get(f"{self.settings.epoch}:su", 0) > 0
+
+    @property
+    def over(self) -> bool:
+        """Whether this epoch has the last entry of the site: nothing may follow it."""
+        return self.settings.epoch in self.book.rights.decommissioned
 
     def reachable(self, door: int) -> bool:
         """Return whether the door's lock and switch can be used now."""
@@ -255,7 +276,7 @@ class State:
         """Have the annex of `ref` wiped in the commit of this turn."""
         self._erase.append(Erase(ref))
 
-    def do(self, effect: Pulse | Show | Answer) -> None:
+    def do(self, effect: Pulse | Show | Answer | PairingOpened) -> None:
         """Have an effect done once everything written in this turn is durable."""
         self._effects.append(effect)
 
