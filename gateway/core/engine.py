@@ -25,6 +25,7 @@ from gateway.core.inputs import (
     Decommissions,
     DoorSeen,
     DoorsWitnessed,
+    DoorTested,
     EntriesArrived,
     EpochBegun,
     FenceLiftAsked,
@@ -341,6 +342,8 @@ class Engine:
                 service.remove_courier(state, asked)
             case SupportOpens():
                 service.support_opens(state, asked)
+            case DoorTested():
+                service.door_tested(state, asked)
             case SupportChecked():
                 service.support_checked(state, asked)
             case ServiceSet():

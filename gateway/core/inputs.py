@@ -383,6 +383,13 @@ class SupportOpens(Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DoorTested(Command):
+    """An installer (`by`) opens one door to try it: refused where a parcel may be behind it."""
+
+    door: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SupportChecked(Command):
     """Somebody on site looked into a compartment."""
 

@@ -10,6 +10,7 @@ from gateway.core.inputs import (
     Command,
     CourierAdded,
     CourierRemoved,
+    DoorTested,
     EpochBegun,
     MapImported,
     ServiceSet,
@@ -189,6 +190,39 @@ def support_opens(state: State, asked: SupportOpens) -> None:
         of=parcel.ref if parcel else None, token=asked.token, case=f"{asked.case}: {asked.reason}",
     )  # fmt: skip
     doors.start(state, opening)
+
+
+def door_tested(state: State, asked: DoorTested) -> None:
+    """Open one door for an installer's test: never one behind which a parcel may be.
+
+    The opening is support's in every respect, but for who answers for it.
+    """
+    door = asked.door
+    if door not in state.book.map.doors:
+        state.answer(asked.token, "door.unknown", door=door)
+        return
+    if _may_hold(state, door) or fence.holds(state, door):
+        state.answer(asked.token, "door.occupied", door=door)
+        return
+    refused, wait_s = doors.refusal(state, door)
+    if refused:
+        state.answer(asked.token, refused, door=door, wait_s=wait_s)
+        return
+    by = f"installer:{asked.by}"
+    doors.start(
+        state, Opening(door, "support", Phase.WAITING, by=by, token=asked.token, case="test")
+    )
+
+
+def _may_hold(state: State, door: int) -> bool:
+    """Return whether somebody's parcel may be behind this door: on record, or seen by a sensor.
+
+    A doubt without a parcel on record may be looked into once the compartment is out of service.
+    """
+    compartment = state.compartment(door)
+    known = {Custody.FREE, Custody.DOUBT} if compartment.disabled else {Custody.FREE}
+    recorded = compartment.parcel is not None or compartment.custody not in known
+    return recorded or bool(state.look(door).occupied)
 
 
 def support_closed(state: State, opening: Opening) -> None:
