@@ -3,7 +3,12 @@
 A file appears whole or not at all: written beside its place, fsynced, put in place, and the folder
 fsynced. Modes are 0600 (0400 is accepted on reading), the folder 0700 when made here. What this
 protects: another user of the machine, and a torn write. What it does not: root, or whoever takes
-the disk away; for those see the README (sealed credentials).
+the disk away.
+
+Against the disk alone (a backup, a card in a drawer) a store can *wrap* its secrets with a key that
+is not on it: `PLGK1 || 12-byte nonce || AES-256-GCM`, the name as associated data, so that no file
+can stand in another's place. The wrapping key comes from the service manager (`wrapping_key`). A
+plain file is still read, and wrapped by `seal`.
 
 One process owns a folder; the calls block (a few milliseconds of disk).
 """
@@ -11,21 +16,33 @@ One process owns a folder; the calls block (a few milliseconds of disk).
 import errno
 import os
 import re
+import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
 from certs.errors import KeyStoreBroken
 
 SECRET_BYTES = 32
 SECRET_BYTES_MAX = 16 * 1024
+WRAPPING_BYTES = 32
+CREDENTIALS = "CREDENTIALS_DIRECTORY"
+"""Where systemd puts a service's credentials: a folder in memory that only its user reads."""
+_MAGIC = b"PLGK1"
+_NONCE_BYTES = 12
+_TAG_BYTES = 16
+_WRAPPED_MORE = len(_MAGIC) + _NONCE_BYTES + _TAG_BYTES
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _FILE_MODES = frozenset({0o600, 0o400})
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Without O_NONBLOCK, opening a FIFO that somebody put there would wait for ever.
 _READ_FILE = _READ | os.O_NONBLOCK
+_OVERWRITE = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -34,11 +51,22 @@ class KeyStore:
 
     Raises KeyStoreBroken: `keystore.name`, `keystore.missing`, `keystore.exists`,
     `keystore.symlink`, `keystore.kind`, `keystore.mode`, `keystore.owner`, `keystore.size`,
-    `keystore.io`. An I/O error is never retried here.
+    `keystore.io`, `keystore.sealed` (wrapped, and no wrapping key here), `keystore.wrapping` (the
+    wrapping key is another one, or the file was changed). An I/O error is never retried here.
+
+    With `wrap`, 32 bytes, whatever is written is wrapped; what is read may be wrapped or plain.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, wrap: bytes | None = None) -> None:
+        if wrap is not None and len(wrap) != WRAPPING_BYTES:
+            raise _bad_wrapping_key(len(wrap))
         self._folder = folder
+        self._wrap = None if wrap is None else AESGCM(wrap)
+
+    @property
+    def wraps(self) -> bool:
+        """Whether what is written here is wrapped."""
+        return self._wrap is not None
 
     def create(self, name: str, secret: bytes) -> None:
         """Keep a new secret, 1 byte to 16 KiB; refuses (`keystore.exists`) to overwrite one."""
@@ -64,10 +92,7 @@ class KeyStore:
 
         Checks the folder's and the file's owner, mode and kind on what was opened, not on the name.
         """
-        _check_name(name)
-        with self._open_folder() as folder, _opened(name, _READ_FILE, folder) as file:
-            _check_file(name, os.fstat(file))
-            secret = os.read(file, SECRET_BYTES_MAX + 1)
+        secret = self._unwrapped(name, self._raw(name))
         expected = range(1, SECRET_BYTES_MAX + 1) if size is None else (size,)
         if len(secret) not in expected:
             raise KeyStoreBroken(
@@ -78,6 +103,43 @@ class KeyStore:
                 expected="any" if size is None else size,
             )
         return secret
+
+    def is_wrapped(self, name: str) -> bool:
+        """Say whether a file is wrapped, after the checks of `read`; needs no wrapping key."""
+        return _is_wrapped(self._raw(name))
+
+    def seal(self) -> tuple[str, ...]:
+        """Wrap every file that is plain; return their names. Raises as `read`, `keystore.sealed`.
+
+        Done again after a power cut it goes on where it was. The old bytes may stay on the medium
+        until they are overwritten: keys that must not be found there are made anew.
+        """
+        if self._wrap is None:
+            raise _sealed("")
+        plain = tuple(name for name in self.names() if not self.is_wrapped(name))
+        for name in plain:
+            self.replace(name, self.read(name, size=None))
+        return plain
+
+    def remove(self, name: str) -> None:
+        """Overwrite a secret and take it away durably; one that is not there is gone already.
+
+        Flash memory may keep an old copy of the block. Raises as `read`, but not for its content.
+        """
+        _check_name(name)
+        with self._open_folder() as folder, _explained(name):
+            try:
+                file = os.open(name, _OVERWRITE, dir_fd=folder)
+            except FileNotFoundError:
+                return
+            try:
+                _check_file(name, os.fstat(file))
+                _write_all(file, bytes(os.fstat(file).st_size))
+                os.fsync(file)
+            finally:
+                os.close(file)
+            os.unlink(name, dir_fd=folder)
+            os.fsync(folder)
 
     def names(self) -> tuple[str, ...]:
         """Return the names that are kept, sorted; files being written are none."""
@@ -93,12 +155,43 @@ class KeyStore:
             raise KeyStoreBroken(
                 "keystore.size", "A secret has 1 byte to 16 KiB", name=name, length=len(secret)
             )
+        if _is_wrapped(secret):
+            raise KeyStoreBroken(
+                "keystore.form", "A secret that looks like a wrapped one is not kept", name=name
+            )
         self._make_folder()
         with self._open_folder() as folder, _explained(name):
             new = f".{name}.new"
-            _write_durably(new, secret, folder)
+            _write_durably(new, self._wrapped(name, secret), folder)
             yield folder, new
             os.fsync(folder)
+
+    def _raw(self, name: str) -> bytes:
+        _check_name(name)
+        with self._open_folder() as folder, _opened(name, _READ_FILE, folder) as file:
+            _check_file(name, os.fstat(file))
+            return os.read(file, SECRET_BYTES_MAX + _WRAPPED_MORE + 1)
+
+    def _wrapped(self, name: str, secret: bytes) -> bytes:
+        if self._wrap is None:
+            return secret
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        return _MAGIC + nonce + self._wrap.encrypt(nonce, secret, name.encode())
+
+    def _unwrapped(self, name: str, raw: bytes) -> bytes:
+        if not _is_wrapped(raw):
+            return raw
+        if self._wrap is None:
+            raise _sealed(name)
+        nonce, sealed = raw[len(_MAGIC) :][:_NONCE_BYTES], raw[len(_MAGIC) + _NONCE_BYTES :]
+        try:
+            return self._wrap.decrypt(nonce, sealed, name.encode())
+        except InvalidTag as error:
+            raise KeyStoreBroken(
+                "keystore.wrapping",
+                "Start with the credential that these keys were wrapped with",
+                name=name,
+            ) from error
 
     def _make_folder(self) -> None:
         """Make the folder if it is not there, so that it outlives a power cut too."""
@@ -120,6 +213,46 @@ class KeyStore:
             yield folder
 
 
+def wrapping_key(credential: str) -> bytes | None:
+    """Return the key of this name that the service manager gave this process; None without one.
+
+    `credential` is `locker-gateway.keystore` or `locker-hub.keystore`: 32 random bytes in
+    `$CREDENTIALS_DIRECTORY` (systemd: `LoadCredentialEncrypted=`). Raises KeyStoreBroken
+    (`keystore.credential`) for one that cannot be a key.
+    """
+    folder = os.environ.get(CREDENTIALS, "")
+    if not folder:
+        return None
+    try:
+        key = (Path(folder) / credential).read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _bad_wrapping_key(0) from error
+    if len(key) != WRAPPING_BYTES:
+        raise _bad_wrapping_key(len(key))
+    return key
+
+
+def _is_wrapped(raw: bytes) -> bool:
+    # A seed of 32 bytes is too short to be mistaken for one.
+    return raw.startswith(_MAGIC) and len(raw) > _WRAPPED_MORE
+
+
+def _sealed(name: str) -> KeyStoreBroken:
+    return KeyStoreBroken(
+        "keystore.sealed",
+        "Run it as the service does, with the credential that wraps its keys",
+        name=name,
+    )
+
+
+def _bad_wrapping_key(length: int) -> KeyStoreBroken:
+    return KeyStoreBroken(
+        "keystore.credential", "Make the credential of 32 random bytes", length=length
+    )
+
+
 def _write_durably(new: str, secret: bytes, folder: int) -> None:
     """Write and fsync a file of mode 0600, whatever the umask."""
     with suppress(FileNotFoundError):
@@ -128,12 +261,16 @@ def _write_durably(new: str, secret: bytes, folder: int) -> None:
     file = os.open(new, _NEW_FILE, 0o600, dir_fd=folder)
     try:
         os.fchmod(file, 0o600)
-        written = 0
-        while written < len(secret):
-            written += os.write(file, secret[written:])
+        _write_all(file, secret)
         os.fsync(file)
     finally:
         os.close(file)
+
+
+def _write_all(file: int, data: bytes) -> None:
+    written = 0
+    while written < len(data):
+        written += os.write(file, data[written:])
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import msgspec
 
 from certs.errors import KeyInvalid
 from certs.keys import check_key_name
-from certs.keystore import KeyStore
+from certs.keystore import KeyStore, wrapping_key
 from gateway.clock import replace_durably
 from gateway.errors import GatewayError
 from sync.entry import Lane, is_epoch
@@ -19,6 +19,8 @@ from sync.errors import TheirsInvalid
 from sync.store import Identity
 
 LOG_KEY: Final = "log"
+CREDENTIAL: Final = "locker-gateway.keystore"
+"""The systemd credential that wraps the keys on the disk."""
 _BYTES_MAX: Final = 4096
 
 
@@ -36,8 +38,8 @@ def database_of(data_dir: Path) -> Path:
 
 
 def keys_of(data_dir: Path) -> KeyStore:
-    """Return the key store of a data folder."""
-    return KeyStore(data_dir / "keys")
+    """Return the key store of a data folder, with the service's wrapping key where it has one."""
+    return KeyStore(data_dir / "keys", wrapping_key(CREDENTIAL))
 
 
 def load(data_dir: Path) -> Identity:

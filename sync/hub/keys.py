@@ -16,13 +16,15 @@ from typing import Final, Self
 import msgspec
 
 from certs.keys import KIND_COSIGNATURE, SigningKey
-from certs.keystore import SECRET_BYTES, KeyStore
+from certs.keystore import SECRET_BYTES, KeyStore, wrapping_key
 from sync import codes
 from sync.errors import StoreFailed, TheirsInvalid
 
 LOG: Final = "log"
 COSIGNER: Final = "cosigner"
 MASTER: Final = "master"
+CREDENTIAL: Final = "locker-hub.keystore"
+"""The systemd credential that wraps the keys on the disk."""
 KEYS_KEPT: Final = 8
 """Versions of a code key under which a parcel is still recognised."""
 
@@ -50,7 +52,7 @@ class Keys:
     @classmethod
     def load(cls, data: Path, operator: str) -> Self:
         """Return the keys of a data folder. Raises what the key store raises."""
-        store = KeyStore(data / "keys")
+        store = keys_of(data)
         return cls(operator, store.read(LOG), store.read(COSIGNER), store.read(MASTER))
 
     @classmethod
@@ -59,7 +61,7 @@ class Keys:
 
         Raises KeyStoreBroken.
         """
-        store = KeyStore(data / "keys")
+        store = keys_of(data)
         there = store.names() if (data / "keys").exists() else ()
         for name in (LOG, COSIGNER, MASTER):
             if name not in there:
@@ -97,6 +99,11 @@ class Keys:
         key = self.code_key(site_id, version)
         told = CodeKeyFile(key.site, version, base64.b64encode(key.key).decode())
         return msgspec.json.encode(told) + b"\n"
+
+
+def keys_of(data: Path) -> KeyStore:
+    """Return the key store of a hub's folder, with the service's wrapping key where it has one."""
+    return KeyStore(data / "keys", wrapping_key(CREDENTIAL))
 
 
 def write_secret(path: Path, data: bytes) -> None:
