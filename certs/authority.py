@@ -18,11 +18,13 @@ connection. No certificate outlives its issuer.
 import datetime as dt
 import hashlib
 import ipaddress
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
@@ -38,9 +40,13 @@ BACKDATE_S = 300
 """A certificate begins five minutes ago: clocks differ a little."""
 CSR_BYTES_MAX = 2_048
 PEM_BYTES_MAX = 32 * 1024
+CHAIN_MAX = 16
 SCHEME = "locker://"
 CLIENT = ExtendedKeyUsageOID.CLIENT_AUTH
 SERVER = ExtendedKeyUsageOID.SERVER_AUTH
+
+_uri = re.compile(r"locker://[!-~]{1,200}").fullmatch
+_Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
 PrivateKey = ec.EllipticCurvePrivateKey
 PublicKey = ec.EllipticCurvePublicKey
@@ -74,7 +80,7 @@ def make_issuing(
     root: Authority, key: PublicKey, operator: str, *, now_s: int, serial: int
 ) -> x509.Certificate:
     """Return an issuing authority under a root: signs leaves, for four years."""
-    end_s = min(now_s + ISSUING_DAYS * DAY_S, ends_s(root.certificate))
+    end_s = _end(now_s, now_s + ISSUING_DAYS * DAY_S, root.certificate)
     name, above = _name(operator, f"issuing {serial % 10_000:04d}"), root.certificate.subject
     builder = _begun(name, above, key, now_s, end_s, serial)
     return _signed(_authority(builder, key, 0), root.key, root.key.public_key())
@@ -85,7 +91,7 @@ def cross_sign(
 ) -> x509.Certificate:
     """Return the new root as the old one vouches for it: who missed the rotation still chains."""
     key = public_key(new_root)
-    end_s = min(ends_s(new_root), ends_s(old.certificate))
+    end_s = _end(now_s, ends_s(new_root), old.certificate)
     above = old.certificate.subject
     builder = _begun(new_root.subject, above, key, now_s, end_s, serial)
     return _signed(_authority(builder, key, 1), old.key, old.key.public_key())
@@ -102,12 +108,16 @@ def issue(
     usages: Sequence[ObjectIdentifier] = (CLIENT,),
     hosts: Iterable[str] = (),
 ) -> x509.Certificate:
-    """Return a leaf for `uri` and `hosts` (names or addresses); it never outlives its issuer."""
+    """Return a leaf for `uri` and `hosts` (names or addresses); it never outlives its issuer.
+
+    Raises CertificateInvalid `authority.expired`, `certificate.name` (a URI or host that no
+    certificate may carry).
+    """
     issuer = authority.certificate
-    end_s = min(now_s + days * DAY_S, ends_s(issuer))
-    if end_s <= now_s:
-        raise CertificateInvalid("authority.expired", "Rotate the issuing authority first")
+    end_s = _end(now_s, now_s + days * DAY_S, issuer)
     common = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, uri.removeprefix(SCHEME)[-64:])])
+    if not _uri(uri):
+        raise CertificateInvalid("certificate.name", "Use a name of this operator", uri=uri[:64])
     names = [x509.UniformResourceIdentifier(uri), *(_host(one) for one in hosts)]
     builder = (
         _begun(common, issuer.subject, key, now_s, end_s, serial)
@@ -136,15 +146,19 @@ def read_csr(data: bytes) -> PublicKey:
     try:
         request = x509.load_der_x509_csr(data)
         key = request.public_key()
-        sound = request.is_signature_valid
     except Exception as error:  # noqa: BLE001  # whatever the parser makes of foreign bytes
         raise CertificateInvalid(
             "csr.malformed", "Send a PKCS #10 request", cause=type(error).__name__
         ) from None
+    # The curve first: the signature of a foreign kind of key may take long to check.
     _check_curve(key, "csr.key")
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    try:
+        sound = request.is_signature_valid
+    except Exception:  # noqa: BLE001  # of another kind than its key
+        sound = False
     if not sound:
         raise CertificateInvalid("csr.signature", "Sign the request with its own key")
-    assert isinstance(key, ec.EllipticCurvePublicKey)
     return key
 
 
@@ -168,14 +182,24 @@ def backend_uri(operator: str, name: str) -> str:
 
 def uri_of(certificate: x509.Certificate) -> str:
     """Return who a certificate is for; CertificateInvalid `certificate.name` unless one URI is."""
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-    except (x509.ExtensionNotFound, ValueError):
-        uris = []
-    if len(uris) != 1 or not uris[0].startswith(SCHEME):
+    names = _extension(certificate, x509.SubjectAlternativeName)
+    uris = names.get_values_for_type(x509.UniformResourceIdentifier) if names is not None else []
+    if len(uris) != 1 or not _uri(uris[0]):
         raise CertificateInvalid("certificate.name", "Use a certificate of this operator")
     return uris[0]
+
+
+def is_authority(certificate: x509.Certificate) -> bool:
+    """Say whether a certificate may sign others."""
+    limits = _extension(certificate, x509.BasicConstraints)
+    usage = _extension(certificate, x509.KeyUsage)
+    return bool(limits is not None and limits.ca and usage is not None and usage.key_cert_sign)
+
+
+def allows(certificate: x509.Certificate, usage: ObjectIdentifier) -> bool:
+    """Say whether a leaf names a usage (CLIENT, SERVER)."""
+    usages = _extension(certificate, x509.ExtendedKeyUsage)
+    return usages is not None and usage in usages
 
 
 def spki_of(key: PublicKey) -> bytes:
@@ -229,7 +253,10 @@ def pem(*certificates: x509.Certificate) -> str:
 
 
 def from_pem(text: str) -> tuple[x509.Certificate, ...]:
-    """Return the certificates of a PEM text; CertificateInvalid `certificate.malformed`."""
+    """Return the certificates of a PEM text, 1 to 16, all of P-256 keys.
+
+    Raises CertificateInvalid `certificate.malformed`, `certificate.key`.
+    """
     if len(text) > PEM_BYTES_MAX:
         raise CertificateInvalid("certificate.malformed", "Send fewer", length=len(text))
     try:
@@ -238,8 +265,22 @@ def from_pem(text: str) -> tuple[x509.Certificate, ...]:
         raise CertificateInvalid(
             "certificate.malformed", "Send PEM certificates", cause=type(error).__name__
         ) from None
+    if len(found) > CHAIN_MAX:
+        raise CertificateInvalid("certificate.malformed", "Send fewer", count=len(found))
     for one in found:
         public_key(one)
+    return found
+
+
+def from_der(data: bytes) -> x509.Certificate:
+    """Return the certificate of DER; CertificateInvalid `certificate.malformed`, `.key`."""
+    try:
+        found = x509.load_der_x509_certificate(data)
+    except Exception as error:  # noqa: BLE001  # whatever the parser makes of foreign bytes
+        raise CertificateInvalid(
+            "certificate.malformed", "Send a certificate", cause=type(error).__name__
+        ) from None
+    public_key(found)
     return found
 
 
@@ -267,7 +308,7 @@ def issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     """Say whether `issuer` signed `certificate`, in name and deed."""
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (InvalidSignature, ValueError, TypeError):
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
         return False
     return True
 
@@ -282,6 +323,21 @@ def _name(operator: str, what: str) -> x509.Name:
             x509.NameAttribute(NameOID.COMMON_NAME, f"{operator} {what}"[:64]),
         ]
     )
+
+
+def _end(now_s: int, wanted_s: int, issuer: x509.Certificate) -> int:
+    """Return when something ends that may not outlive its issuer."""
+    end_s = min(wanted_s, ends_s(issuer))
+    if end_s <= now_s:
+        raise CertificateInvalid("authority.expired", "Rotate the authority that signs it first")
+    return end_s
+
+
+def _extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extension | None:
+    try:
+        return certificate.extensions.get_extension_for_class(kind).value
+    except Exception:  # noqa: BLE001  # doubled, unreadable or of unknown names: as if there were none
+        return None
 
 
 def _begun(  # noqa: PLR0917  # the fields of a certificate, in their order
@@ -333,7 +389,13 @@ def _host(name: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(name.strip("[]")))
     except ValueError:
+        pass
+    try:
         return x509.DNSName(name)
+    except ValueError:
+        raise CertificateInvalid(
+            "certificate.name", "Name a host in ASCII, or an address", host=name[:64]
+        ) from None
 
 
 def _check_curve(key: object, code: str) -> None:
