@@ -1,7 +1,8 @@
 """Who this site is: `identity.json` and the log key of a data folder, as the store wants them.
 
 `DATA/identity.json` holds `operator`, `writer` and `epoch`, written by `init`; `DATA/keys/` is the
-key store, where the log key's seed is the file `log`; `DATA/site.db` is the log.
+key store, where the log key's seed is the file `log`, beside `log-next` while the key changes;
+`DATA/site.db` is the log.
 """
 
 from pathlib import Path
@@ -19,6 +20,8 @@ from sync.errors import TheirsInvalid
 from sync.store import Identity
 
 LOG_KEY: Final = "log"
+NEXT_LOG_KEY: Final = "log-next"
+"""The seed that takes its place: there from before the entry that names it to the overlap's end."""
 CREDENTIAL: Final = "locker-gateway.keystore"
 """The systemd credential that wraps the keys on the disk."""
 _BYTES_MAX: Final = 4096
@@ -47,9 +50,10 @@ def load(data_dir: Path) -> Identity:
 
     Raises `TheirsInvalid` `identity.missing` or `identity.invalid`, and what the key store raises.
     """
-    names = load_names(data_dir)
-    seed = keys_of(data_dir).read(LOG_KEY)
-    return Identity(names.operator, names.writer, names.epoch, seed)
+    names, keys = load_names(data_dir), keys_of(data_dir)
+    seed = keys.read(LOG_KEY)
+    following = keys.read(NEXT_LOG_KEY) if NEXT_LOG_KEY in keys.names() else None
+    return Identity(names.operator, names.writer, names.epoch, seed, following)
 
 
 def load_names(data_dir: Path) -> Names:

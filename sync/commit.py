@@ -11,7 +11,7 @@ from typing import Final
 
 from certs.errors import NoteInvalid
 from certs.keys import SigningKey
-from certs.note import Checkpoint, open_checkpoint, sign_checkpoint
+from certs.note import Checkpoint, open_checkpoint, sign_note
 from sync import entry as entries
 from sync.entry import ANNEX_BYTES_MAX, SALT_BYTES, Entry, Lane, LaneRef, Ref, Writer
 from sync.errors import OursBroken, StoreFailed, TheirsInvalid
@@ -29,12 +29,17 @@ Values = tuple[object, ...]
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who writes: `lockers.example`, `site/0042`, `e1-9f2c01ab`, and the 32-byte log key seed."""
+    """Who writes: `lockers.example`, `site/0042`, `e1-9f2c01ab`, and the 32-byte log key seed.
+
+    `next_seed` is there for the overlap of a key change: every checkpoint gets its signature as a
+    second line. The key of a log stays the one that began it; the next one begins the next epoch.
+    """
 
     operator: str
     writer: str
     epoch: str
     seed: bytes = field(repr=False)
+    next_seed: bytes | None = field(default=None, repr=False)
 
     def origin(self, lane: Lane) -> str:
         """Return the name of a lane's log and key."""
@@ -43,6 +48,11 @@ class Identity:
     def key(self, lane: Lane) -> SigningKey:
         """Return the key that signs a lane's checkpoints."""
         return SigningKey.from_seed(self.origin(lane), self.seed)
+
+    def beside(self, lane: Lane) -> tuple[SigningKey, ...]:
+        """Return the keys that sign a lane's checkpoints after its own: the next one, or none."""
+        seed = self.next_seed
+        return () if seed is None else (SigningKey.from_seed(self.origin(lane), seed),)
 
     def log(self, lane: Lane) -> LaneRef:
         """Return how references name a lane's log."""
@@ -144,8 +154,12 @@ def plan(
     states: Mapping[Lane, LogState],
     records: Iterable[Record],
     erased: Sequence[tuple[int, Ref]] = (),
+    beside: Mapping[Lane, tuple[SigningKey, ...]] | None = None,
 ) -> Changes:
-    """Return what appending `records` writes, and erasing annexes (row, entry that says so)."""
+    """Return what appending `records` writes, and erasing annexes (row, entry that says so).
+
+    `beside` are the keys that sign after a lane's own.
+    """
     changes = Changes()
     trees: dict[Lane, Tree] = {}
     for record in records:
@@ -154,7 +168,7 @@ def plan(
             tree = trees[record.lane] = states[record.lane].tree.copy()
         _append(changes, states[record.lane].id, tree, record)
     for lane in sorted(trees):
-        _seal(changes, states[lane], trees[lane])
+        _seal(changes, states[lane], trees[lane], (beside or {}).get(lane, ()))
     erase(changes, erased)
     return changes
 
@@ -169,7 +183,7 @@ def erase(changes: Changes, erased: Iterable[tuple[int, Ref]]) -> None:
 def begin(identity: Identity, lane: Lane) -> Values:
     """Return the row (origin, epoch, writer, lane, own, vkey, size, note) of a log that begins."""
     key, log = identity.key(lane), identity.log(lane)
-    note = _sign(key, Tree())
+    note = signed(Checkpoint(key.name, 0, Tree().root()), key, *identity.beside(lane))
     return (key.name, log.epoch, log.writer.value, lane.letter, 1, key.vkey, 0, note)
 
 
@@ -209,14 +223,16 @@ def _append(changes: Changes, log: int, tree: Tree, record: Record) -> None:
             changes.nodes.append((log, level, index, node))
 
 
-def _seal(changes: Changes, state: LogState, tree: Tree) -> None:
-    note = _sign(state.key, tree)
+def signed(checkpoint: Checkpoint, *keys: SigningKey) -> str:
+    """Return the note of a checkpoint: the log's own key first, then the next one's line."""
+    assert all(key.name == checkpoint.origin for key in keys)
+    return sign_note(checkpoint.text(), *keys)
+
+
+def _seal(changes: Changes, state: LogState, tree: Tree, beside: tuple[SigningKey, ...]) -> None:
+    note = signed(Checkpoint(state.key.name, tree.size, tree.root()), state.key, *beside)
     old = state.tree.size
     if old and old // KEEP_EVERY != tree.size // KEEP_EVERY:
         changes.kept.append((state.id, old, state.note))
     changes.heads.append((tree.size, note, state.id))
     changes.states[state.log.lane] = LogState(state.id, state.log, state.key, tree, note)
-
-
-def _sign(key: SigningKey, tree: Tree) -> str:
-    return sign_checkpoint(Checkpoint(key.name, tree.size, tree.root()), key)

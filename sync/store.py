@@ -21,6 +21,7 @@ import base64
 import hashlib
 import sqlite3
 from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -124,6 +125,16 @@ class Store(StoreIntake):
         """Give this database another name, because it is a copy or was restored; return it."""
         made = "SELECT lower(hex(randomblob(8)))"
         return await self._set_about("instance", lambda file: str(file.execute(made).fetchone()[0]))
+
+    def sign_also(self, seed: bytes) -> None:
+        """Sign every checkpoint from the next commit on with this key too, after the log's own.
+
+        Whoever calls it has the seed in a key store already: a restart opens with it again.
+        """
+        if self._identity is None:
+            raise OursBroken("store.no_identity", "Open the store with the site's identity.")
+        self._identity = replace(self._identity, next_seed=seed)
+        self._beside = {lane: self._identity.beside(lane) for lane in Lane}
 
     @property
     def sizes(self) -> dict[Lane, int]:
@@ -248,6 +259,7 @@ class Store(StoreIntake):
         """Read the heads, beginning the identity's lanes where they are new. In the thread."""
         heads = {head.log: head for head in read_heads(connection)}
         if identity is not None:
+            self._beside = {lane: identity.beside(lane) for lane in Lane}
             new = [lane for lane in Lane if identity.log(lane) not in heads]
             if new:
                 connection.execute("BEGIN IMMEDIATE")

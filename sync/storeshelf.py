@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from certs.keys import SigningKey
-from certs.note import Checkpoint, sign_checkpoint
+from certs.note import Checkpoint
 from sync import database, lookup
-from sync.commit import Identity
-from sync.entry import LaneRef
+from sync.commit import Identity, signed
+from sync.entry import Lane, LaneRef
 from sync.errors import OursBroken, StoreFailed, TheirsInvalid
 from sync.merkle import peaks_of, prove_consistency, prove_inclusion, root_at
 from sync.reader import read_nodes
@@ -87,6 +87,7 @@ class StoreShelf:
         self._cosigned: dict[int, int] = {}
         self._about: dict[str, str] = {}
         self._keys: dict[LaneRef, SigningKey | None] = {}
+        self._beside: dict[Lane, tuple[SigningKey, ...]] = {}
         self._reads = Reads(path)
         self._grown = asyncio.Event()
         self._ended = False  # nothing grows any more: closed, or failed
@@ -145,7 +146,7 @@ class StoreShelf:
             if kept is not None or key is None:
                 return kept
             root = root_at(size, read_nodes(file, head.id))
-            return sign_checkpoint(Checkpoint(head.origin, size, root), key)
+            return signed(Checkpoint(head.origin, size, root), key, *self._also(head))
 
         return head.note if size == head.size else await self._ask(answer)
 
@@ -231,6 +232,11 @@ class StoreShelf:
             key = SigningKey.from_seed(head.origin, self._identity.seed)
             self._keys[head.log] = key if key.vkey == head.vkey else None
         return self._keys[head.log]
+
+    def _also(self, head: Head) -> tuple[SigningKey, ...]:
+        """Return the keys that sign beside a log's own: in the present epoch only."""
+        present = self._identity is not None and head.log.epoch == self._identity.epoch
+        return self._beside.get(head.log.lane, ()) if present else ()
 
     def _log(self, head: Head) -> Log:
         cosigned = self._cosigned.get(head.id, 0)

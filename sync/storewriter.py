@@ -211,6 +211,7 @@ class StoreWriter(StoreShelf):
             self._states,
             (record for request in batch for record in request.records),
             [mark for request in batch for mark in request.erased],
+            self._beside,
         )
         changes.snapshots += [one.snapshot for one in batch if one.snapshot is not None]
         steps = [request for request in batch if request.step is not None]
