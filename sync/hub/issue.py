@@ -26,7 +26,7 @@ from sync.codes import CodeKey
 from sync.entry import Lane
 from sync.fact import Fact, Size
 from sync.facts import lane_of
-from sync.records import Grant
+from sync.records import Grant, Parcel
 
 OPEN_MS_MAX: Final = 5 * 60_000
 """How far ahead support may ask for a door: whoever asks is on the telephone with who is there."""
@@ -118,10 +118,10 @@ def courier(
     """Give a courier the right to deliver: `secret_tag` is the keyed tag of the typed secret."""
     if not _tenant(tenant):
         return _no("grant.tenant", "A tenant is 1 to 32 of a-z, 0-9 and dash.")
-    wrong = _wrong_text(desk, label=label) or _wrong_end(desk, until_ms)
+    wrong = wrong_text(desk, label=label) or wrong_end(desk, until_ms)
     if wrong:
         return wrong
-    active = [one for one in book.couriers.values() if not one.revoked]
+    active = [one for one in book.couriers.values() if not one.revoked and not one.cti]
     if len(active) >= COURIERS_MAX:
         return _no("grant.too_many", "Revoke grants that nobody uses.", couriers=len(active))
     if _taken(book, secret_tag):
@@ -141,20 +141,19 @@ def collect(
     here = book.parcels.get(parcel)
     if here is None:
         return _no("parcel.unknown", "Name the deposit of a parcel that is there.", parcel=parcel)
-    wrong = _wrong_text(desk, label=label) or _wrong_end(desk, until_ms)
+    wrong = wrong_text(desk, label=label) or wrong_end(desk, until_ms)
     if wrong:
         return wrong
-    delegates = sum(one.of == parcel and not one.revoked for one in book.rights.collects.values())
-    if delegates >= COLLECTS_MAX:
-        return _no("grant.too_many", "Revoke one of its grants first.", collects=delegates)
+    rights = [one for one in book.rights.collects.values() if one.of == parcel and not one.revoked]
+    delegates = {one.cti or one.ref for one in rights}
+    if len(delegates) >= COLLECTS_MAX:
+        return _no("grant.too_many", "Revoke one of its grants first.", collects=len(delegates))
     if _taken(book, secret_tag):
         return _no("grant.secret_taken", "Ask again: another secret is made.")
-    by = book.couriers.get(here.by)
-    tenant = by.tenant if by else (here.identity or "/").partition("/")[0]
     return _say(
         facts.GrantIssued(
-            grant="collect", of=parcel, tenant=tenant, label=label, tag=_base64(secret_tag),
-            key_version=desk.key.version, until_ms=until_ms,
+            grant="collect", of=parcel, tenant=tenant_of(book, here), label=label,
+            tag=_base64(secret_tag), key_version=desk.key.version, until_ms=until_ms,
         )
     )  # fmt: skip
 
@@ -163,7 +162,7 @@ def revoke(book: Book, desk: Desk, *, grant: str) -> Decision:
     """End a grant. Whoever sees this refuses it, whatever the door did before."""
     if grant in book.rights.revoked:
         return Known(book.rights.revoked[grant])
-    if grant not in book.couriers and grant not in book.rights.collects:
+    if not any(grant in kind for kind in (book.couriers, book.rights.collects, book.rights.others)):
         return _no("grant.unknown", "Take a reference from the book's grants.", grant=grant)
     return _say(facts.GrantRevoked(of=grant, by=desk.by))
 
@@ -202,7 +201,7 @@ def reserve(
     book: Book, desk: Desk, *, identity: str, size: Size, band: str, until_ms: int | None
 ) -> Decision:
     """Promise a compartment of a class to a parcel: one unspent right of the hub goes with it."""
-    wrong = _wrong_band(band) or _wrong_end(desk, until_ms) or _unsure(book, desk)
+    wrong = _wrong_band(band) or wrong_end(desk, until_ms) or _unsure(book, desk)
     if wrong:
         return wrong
     tags, kind, escrow = desk.tags(identity), name_of(size, band), book.rights.escrow
@@ -275,7 +274,7 @@ def service(book: Book, desk: Desk, *, door: int, out: bool, why: str) -> Decisi
     """Take a compartment out of service, or back; it says what of the site it had read."""
     if door not in book.map.doors:
         return _no("door.unknown", "Take a number from the site's map.", door=door)
-    wrong = _wrong_text(desk, why=why) if out else None
+    wrong = wrong_text(desk, why=why) if out else None
     if wrong:
         return wrong
     register = book.rights.service.get(door)
@@ -295,7 +294,7 @@ def ask_open(book: Book, desk: Desk, *, door: int, why: str, case: str, until_ms
     """Ask the site to open one door, now; it decides, answers, and forgets it after `until_ms`."""
     if door not in book.map.doors:
         return _no("door.unknown", "Take a number from the site's map.", door=door)
-    wrong = _wrong_text(desk, why=why, case=case)
+    wrong = wrong_text(desk, why=why, case=case)
     if wrong:
         return wrong
     if not desk.now_ms < until_ms <= desk.now_ms + OPEN_MS_MAX:
@@ -365,6 +364,12 @@ def annex_of(identity: str) -> bytes:
     return canonical.encode(named)
 
 
+def tenant_of(book: Book, parcel: Parcel) -> str:
+    """Return whose parcel it is; empty where its name was erased."""
+    by = book.couriers.get(parcel.by)
+    return by.tenant if by else (parcel.identity or "/").partition("/")[0]
+
+
 def _say(fact: Fact) -> Say:
     return Say((Statement(fact),))
 
@@ -383,7 +388,8 @@ def _taken(book: Book, secret_tag: bytes) -> bool:
     return any(one.tag == tag for one in rights)
 
 
-def _wrong_text(desk: Desk, **texts: str) -> No | None:
+def wrong_text(desk: Desk, **texts: str) -> No | None:
+    """Refuse a text that is empty, too long or no text, and one that holds a code of this site."""
     for name, text in texts.items():
         if not 0 < len(text) <= TEXT_MAX or _control(text) or not text.isprintable():
             return _no(
@@ -399,7 +405,8 @@ def _wrong_band(band: str) -> No | None:
     return None if _band(band) else _no("request.band", "A band is up to 32 of a-z, 0-9 and dash.")
 
 
-def _wrong_end(desk: Desk, until_ms: int | None) -> No | None:
+def wrong_end(desk: Desk, until_ms: int | None) -> No | None:
+    """Refuse an end that has passed; None is no end."""
     if until_ms is None or desk.now_ms < until_ms <= canonical.NUMBER_MAX:
         return None
     return _no("request.until", "Name an end that is yet to come.", now_ms=desk.now_ms)
