@@ -8,6 +8,7 @@ keeps only its id and never sees it before the gateway proves it: HMAC over requ
 import base64
 import hashlib
 import hmac
+import ipaddress
 import re
 from dataclasses import dataclass, field
 
@@ -16,10 +17,14 @@ from certs.errors import TrustInvalid
 CLAIM_BYTES = 16
 CLAIM_S = 86_400
 PREFIX = "PLG1E:"
-TEXT_MAX = 512
+TEXT_MAX = 640
+PORT_MAX = 65_535
 _letters = re.compile(r"[A-Z2-7]{26}").fullmatch
 _hex = re.compile(r"[0-9a-f]{64}").fullmatch
-_url = re.compile(r"https://[A-Za-z0-9.\[\]:-]{1,255}").fullmatch
+_url = re.compile(
+    r"https://(?:[A-Za-z0-9][A-Za-z0-9.-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{1,5}))?"
+    r"(?:/[A-Za-z0-9._~/-]{0,255})?"
+).fullmatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +56,24 @@ def read(text: str) -> Invitation:
     if not stripped.startswith(PREFIX):
         return Invitation(_claim(re.sub(r"[\s-]", "", stripped).upper()))
     parts = stripped.removeprefix(PREFIX).split(":", 2)
-    if len(parts) != 3 or not _hex(parts[1]) or not _url(parts[2]):  # noqa: PLR2004  # its fields
+    if len(parts) != 3 or not _hex(parts[1]) or not is_url(parts[2]):  # noqa: PLR2004  # its fields
         raise _malformed("shape")
     return Invitation(_claim(parts[0]), parts[1], parts[2])
+
+
+def is_url(text: str) -> bool:
+    """Say whether a text is the address of a hub: https, a host, no more than a port and a path.
+
+    Whatever passes here, every library of URLs reads, and reads the same host from.
+    """
+    found = _url(text)
+    if found is None or int(found[1] or 0) > PORT_MAX:
+        return False
+    address = text.removeprefix("https://[")
+    try:
+        return address == text or ipaddress.IPv6Address(address.partition("]")[0]) is not None
+    except ValueError:
+        return False
 
 
 def claim_id(claim: bytes) -> str:

@@ -12,12 +12,16 @@ the signed time is known (SECURITY.md 2). Shapes are JSON, paths those of EST (R
 """
 
 import base64
+import itertools
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Literal, TypeVar
 
 import msgspec
 from cryptography import x509
+from cryptography.x509.oid import ObjectIdentifier
+from typing_extensions import override
 
 from certs import authority, claim, trust
 from certs.authority import PrivateKey
@@ -31,6 +35,10 @@ TIME: Final = f"{EST}/time"
 ENROL: Final = f"{EST}/simpleenroll"
 RENEW: Final = f"{EST}/simplereenroll"
 BODY_BYTES_MAX: Final = 64 * 1024
+KEY_VERSION_MAX: Final = 0xFFFF  # FORMATS.md 6: a uint16
+KEY_VERSIONS_MAX: Final = 64
+_claim_id = re.compile(r"[0-9a-f]{16}").fullmatch
+_site = re.compile(r"[a-z0-9.-]{1,64}/site/[a-z0-9-]{1,32}").fullmatch
 
 
 class TrustAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +67,11 @@ class EnrolRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     site: str = ""
     key_versions: tuple[int, ...] = ()
 
+    @override
+    def __repr__(self) -> str:
+        """Show neither request nor proof."""
+        return f"EnrolRequest(claim_id={self.claim_id[:16]!r}, site={self.site[:98]!r})"
+
 
 class RenewRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`POST /simplereenroll`, over TLS with the certificate that is to be renewed."""
@@ -82,6 +95,11 @@ class EnrolAnswer(msgspec.Struct, frozen=True, kw_only=True):
     cosigner: str
     key_version: int
     code_key: str
+
+    @override
+    def __repr__(self) -> str:
+        """Show no key."""
+        return f"EnrolAnswer(site={self.site!r}, key_version={self.key_version})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +170,7 @@ class Enrolling:
         self.enrolled: Enrolled | None = None
         self._invitation, self._key, self._log_key = invitation, key, log_key
         self._nonce, self._site, self._versions = nonce, site, key_versions
+        self._body = b""
 
     def ask(self) -> Ask | None:
         """Return what to ask now; None when all is done."""
@@ -161,7 +180,9 @@ class Enrolling:
             case Step.TIME:
                 return Ask("GET", f"{TIME}?nonce={self._nonce.hex()}")
             case Step.ENROL:
-                return Ask("POST", ENROL, msgspec.json.encode(self._request()))
+                # Asked again, it is the same to the byte: a lost answer can be had once more.
+                self._body = self._body or msgspec.json.encode(self._request())
+                return Ask("POST", ENROL, self._body)
             case Step.DONE:
                 return None
 
@@ -211,9 +232,10 @@ def open_trust(
     own = {authority.fingerprint_of(one) for one in known} | ({pinned} if pinned else set())
     believed = tuple(one for one in offered if authority.fingerprint_of(one) in own)
     if not believed:
-        seen = authority.fingerprint_of(offered[0]) if offered else ""
         raise TrustInvalid(
-            "trust.pin", "Compare the root's fingerprint with the hub's console", seen=seen[:16]
+            "trust.pin",
+            "Compare the root's fingerprint with the hub's console",
+            seen=authority.fingerprint_of(offered[0])[:16],
         )
     endorsement = trust.Endorsement(told.trust_vkey, told.time_vkey, told.endorsement)
     keys = trust.check_endorsement(endorsement, believed, told.operator)
@@ -232,9 +254,10 @@ def open_answer(
     Raises TrustInvalid `enrol.answer` with what is wrong, CertificateInvalid.
     """
     told = _decode(answer, EnrolAnswer)
-    if told.operator != trusted.operator or (site and told.site != site):
+    prefix = f"{trusted.operator}/site/"
+    ours = not site or told.site == site
+    if told.operator != trusted.operator or not ours or not _site(told.site):
         raise _wrong("site")
-    prefix = f"{told.operator}/site/"
     if not told.site.startswith(prefix):
         raise _wrong("site")
     check_leaf(told.certificate, trusted.roots, key, authority.SCHEME + told.site, now_s=now_s)
@@ -242,11 +265,10 @@ def open_answer(
     _check_vkey(told.writer, hub, KIND_NOTE)
     _check_vkey(told.cosigner, f"{hub}/cosigner", KIND_COSIGNATURE)
     code_key = decode_base64(told.code_key)
-    if code_key is None or len(code_key) != 32 or not 1 <= told.key_version < 2**31:  # noqa: PLR2004  # K_site
+    if code_key is None or len(code_key) != 32 or not _versions((told.key_version,)):  # noqa: PLR2004  # K_site
         raise _wrong("code_key")
-    for url in (told.link_url, told.renew_url):
-        if not url.startswith("https://"):
-            raise _wrong("url")
+    if not claim.is_url(told.link_url) or not claim.is_url(told.renew_url):
+        raise _wrong("url")
     return Enrolled(
         told.operator, told.site, told.certificate, told.link_url, told.renew_url, told.writer,
         told.cosigner, told.key_version, code_key,
@@ -254,12 +276,19 @@ def open_answer(
 
 
 def check_leaf(
-    pem: str, roots: tuple[x509.Certificate, ...], key: PrivateKey, uri: str, *, now_s: int
+    pem: str,
+    roots: tuple[x509.Certificate, ...],
+    key: PrivateKey,
+    uri: str,
+    *,
+    now_s: int,
+    usage: ObjectIdentifier = authority.CLIENT,
 ) -> x509.Certificate:
-    """Return the leaf of a chain that leads to one of `roots`, for this key and name, in time."""
+    """Return the leaf of a chain that leads to one of `roots`, for this key and name, in time.
+
+    Raises TrustInvalid `enrol.answer` with what is wrong, CertificateInvalid.
+    """
     chain = authority.from_pem(pem)
-    if not chain:
-        raise _wrong("certificate")
     leaf = chain[0]
     if authority.pin_of(authority.public_key(leaf)) != authority.pin_of(key.public_key()):
         raise _wrong("key")
@@ -267,13 +296,13 @@ def check_leaf(
         raise _wrong("name")
     if not authority.begins_s(leaf) <= now_s < authority.ends_s(leaf):
         raise _wrong("dates")
-    links = [*chain, None]
-    for below, above in zip(chain, links[1:], strict=True):
-        last = above is None
-        if last and not any(authority.issued_by(below, root) for root in roots):
+    if authority.is_authority(leaf) or not authority.allows(leaf, usage):
+        raise _wrong("usage")
+    for below, above in itertools.pairwise(chain):
+        if not authority.is_authority(above) or not authority.issued_by(below, above):
             raise _wrong("chain")
-        if above is not None and not authority.issued_by(below, above):
-            raise _wrong("chain")
+    if not any(authority.issued_by(chain[-1], root) for root in roots):
+        raise _wrong("chain")
     return leaf
 
 
@@ -284,6 +313,9 @@ def read_request(body: bytes) -> tuple[EnrolRequest, bytes, bytes, bytes]:
     csr, given, log_key = parts
     if csr is None or given is None or log_key is None or len(log_key) != 32:  # noqa: PLR2004  # Ed25519
         raise TrustInvalid("enrol.request", "Send the fields as base64")
+    if not _claim_id(request.claim_id) or (request.site and not _site(request.site)):
+        raise TrustInvalid("enrol.request", "Send the claim's id, and a site's full name or none")
+    _check_versions(request.key_versions)
     return request, csr, given, log_key
 
 
@@ -293,6 +325,7 @@ def read_renewal(body: bytes) -> tuple[RenewRequest, bytes]:
     csr = decode_base64(request.csr)
     if csr is None:
         raise TrustInvalid("enrol.request", "Send the fields as base64")
+    _check_versions(request.key_versions)
     return request, csr
 
 
@@ -309,6 +342,16 @@ def _check_vkey(vkey: str, name: str, kind: int) -> None:
         raise _wrong("vkey") from None
     if (known.name, known.kind) != (name, kind):
         raise _wrong("vkey")
+
+
+def _versions(versions: tuple[int, ...]) -> bool:
+    sound = all(1 <= one <= KEY_VERSION_MAX for one in versions)
+    return sound and len(versions) <= KEY_VERSIONS_MAX
+
+
+def _check_versions(versions: tuple[int, ...]) -> None:
+    if not _versions(versions):
+        raise TrustInvalid("enrol.request", "Send at most 64 versions, 1 to 65,535")
 
 
 _T = TypeVar("_T")

@@ -26,6 +26,9 @@ NO_CHECK_TIME: Final = 0x200000
 """SPEC: X509_V_FLAG_NO_CHECK_TIME of OpenSSL's x509_vfy.h; Python has no name for it."""
 _NOT_YET_VALID: Final = 9
 _EXPIRED: Final = 10
+_UNSPECIFIED: Final = 1
+_BY_DATES: Final = {"certificate.expired": _EXPIRED, "certificate.not_yet": _NOT_YET_VALID}
+_CAUSES_MAX: Final = 16
 
 Judge = Callable[[x509.Certificate], None]
 """Raises CertificateInvalid when a peer's leaf must not be believed now."""
@@ -71,6 +74,8 @@ def server(
     context.verify_mode = {
         "none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED,
     }[clients]  # fmt: skip
+    # A session taken up again would be one whose certificate nobody looked at.
+    context.num_tickets = 0
     _prepare(context, roots, dates=dates, judge=judge)
     use(context, own)
     return context
@@ -101,36 +106,49 @@ def unchecked_client() -> ssl.SSLContext:
 
 
 def use(context: ssl.SSLContext, own: Credentials) -> None:
-    """Show this certificate from now on; connections that are open stay."""
+    """Show this certificate from now on; connections that are open stay.
+
+    Raises CertificateInvalid `certificate.key` (of another key), `certificate.malformed`; then the
+    context shows what it showed before.
+    """
+    # OpenSSL takes a certificate first and drops the old key when it finds that they do not fit:
+    # so here they are compared, and tried on a context that nobody uses.
+    if authority.public_key(own.leaf) != own.key.public_key():
+        raise CertificateInvalid("certificate.key", "Renew it: the certificate is not of this key")
     key = own.key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
     # Python reads keys from files only; these never reach a disk.
-    with _in_memory(own.chain.encode()) as chain_path, _in_memory(key) as key_path:
+    chain = authority.pem(*authority.from_pem(own.chain)).encode()
+    with _in_memory(chain) as chain_path, _in_memory(key) as key_path:
         try:
-            context.load_cert_chain(chain_path, key_path)
+            for one in (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), context):
+                one.load_cert_chain(chain_path, key_path)
         except ssl.SSLError as error:
-            raise CertificateInvalid(
-                "certificate.key", "Renew the certificate: it is not of this key"
-            ) from error
+            raise CertificateInvalid("certificate.malformed", "Renew it") from error
 
 
 def peer_of(ssl_object: Any) -> x509.Certificate | None:
-    """Return the leaf that the peer showed and proved, or None."""
+    """Return the leaf that the peer showed and proved, or None.
+
+    Raises CertificateInvalid where nobody checked the peer and it showed something odd.
+    """
     der = ssl_object.getpeercert(binary_form=True) if ssl_object is not None else None
-    return x509.load_der_x509_certificate(der) if der else None
+    return authority.from_der(der) if der else None
 
 
 def by_dates(error: BaseException) -> bool:
     """Say whether a handshake failed for the dates of a certificate alone."""
-    cause: BaseException | None = error
-    while cause is not None:
-        code = getattr(cause, "verify_code", None)  # aiohttp's own error of this type has none
-        if isinstance(cause, ssl.SSLCertVerificationError) and code is not None:
+    for _ in range(_CAUSES_MAX):
+        code = getattr(error, "verify_code", None)  # aiohttp's own error of this type has none
+        if isinstance(error, ssl.SSLCertVerificationError) and code is not None:
             return code in {_NOT_YET_VALID, _EXPIRED}
-        cause = cause.__cause__ or cause.__context__
+        cause = error.__cause__ or error.__context__
+        if cause is None:
+            return False
+        error = cause
     return False
 
 
@@ -159,34 +177,46 @@ def _prepare(
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.set_ecdh_curve("prime256v1")
     context.options |= ssl.OP_NO_TICKET
+    context.hostname_checks_common_name = False  # names are alternative names, never a CN
     known = "".join(authority.pem(one) for one in roots)
     if known:
         context.load_verify_locations(cadata=known)
     if not dates or judge is not None:
         context.verify_flags = ssl.VerifyFlags(int(context.verify_flags) | NO_CHECK_TIME)
     if judge is not None:
-        context.sslobject_class = _judged_by(judge)
+        context.sslobject_class, context.sslsocket_class = _judged_by(judge)
 
 
-def _judged_by(judge: Judge) -> type[ssl.SSLObject]:
-    """Return the type of a connection whose handshake ends with a look at the peer's leaf."""
+def _judged_by(judge: Judge) -> tuple[type[ssl.SSLObject], type[ssl.SSLSocket]]:
+    """Return the types of connections whose handshake ends with a look at the peer's leaf.
 
-    class Judged(ssl.SSLObject):
+    Two, because asyncio makes objects and everything else makes sockets.
+    """
+
+    def look(ssl_object: Any) -> None:
+        try:
+            leaf = peer_of(ssl_object)
+            if leaf is not None:
+                judge(leaf)
+        except CertificateInvalid as error:
+            refusal = ssl.SSLCertVerificationError(str(error))
+            refusal.verify_code = _BY_DATES.get(error.code, _UNSPECIFIED)
+            refusal.verify_message = error.code
+            raise refusal from error
+
+    class JudgedObject(ssl.SSLObject):
         @override
         def do_handshake(self) -> None:
             super().do_handshake()
-            leaf = peer_of(self)
-            if leaf is None:
-                return
-            try:
-                judge(leaf)
-            except CertificateInvalid as error:
-                refusal = ssl.SSLCertVerificationError(str(error))
-                refusal.verify_code = _EXPIRED if error.code.endswith("expired") else _NOT_YET_VALID
-                refusal.verify_message = error.code
-                raise refusal from error
+            look(self)
 
-    return Judged
+    class JudgedSocket(ssl.SSLSocket):
+        @override
+        def do_handshake(self, block: bool = False) -> None:
+            super().do_handshake(block)
+            look(self)
+
+    return JudgedObject, JudgedSocket
 
 
 @contextmanager

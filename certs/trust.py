@@ -24,18 +24,20 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from certs import authority, note
+from certs import authority, base45, note
 from certs.authority import PrivateKey
-from certs.errors import CertsError, KeyInvalid, TrustInvalid
+from certs.errors import CertificateInvalid, KeyInvalid, TrustInvalid
 from certs.keys import KIND_NOTE, SigningKey, Verifier, decode_base64
 
 ROOTS_MAX = 4
 SIGNERS_MAX = 16
 DENIED_MAX = 400  # a note has at most 16 KiB
 NUMBER_MAX = 2**53 - 1
+TIME_MS_MAX = 253_402_300_799_999  # the last millisecond of the year 9999
 NONCE_BYTES = 16
 PREFIX_DENIALS = "PLG1D:"
 """A visitor's device carries denials in as `PLG1D:` and Base45 of the note."""
+_SCANNED_MAX = len(PREFIX_DENIALS) + note.NOTE_BYTES_MAX * 3 // 2 + 1
 _ENDORSES = b"locker-endorsement/v1\n"
 _number = re.compile(r"0|[1-9][0-9]{0,15}").fullmatch
 _cti = re.compile(r"[0-9a-f]{16}").fullmatch
@@ -76,8 +78,8 @@ class Anchors:
         return "\n".join(lines) + "\n"
 
     def certificates(self) -> tuple[x509.Certificate, ...]:
-        """Return the roots."""
-        return tuple(x509.load_der_x509_certificate(one) for one in self.roots)
+        """Return the roots; CertificateInvalid if one is none."""
+        return tuple(authority.from_der(one) for one in self.roots)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,8 @@ def check_endorsement(
     except KeyInvalid as error:
         raise TrustInvalid("trust.malformed", error.remedy, cause=error.code) from error
     named = (keys.trust.name, keys.time.name)
-    if None in signatures or named != (f"{operator}/trust", f"{operator}/time"):
+    notes = keys.trust.kind == keys.time.kind == KIND_NOTE
+    if None in signatures or not notes or named != (f"{operator}/trust", f"{operator}/time"):
         raise TrustInvalid("trust.malformed", "Ask the hub again", named=named[0])
     message = _endorsed(given.trust, given.time)
     if any(_signed(root, one or b"", message) for root in roots for one in signatures):
@@ -139,8 +142,17 @@ def check_endorsement(
 
 
 def sign(document: Anchors | Denials, key: SigningKey) -> str:
-    """Return the document as a signed note."""
-    return note.sign_note(document.text(), key)
+    """Return the document as a signed note.
+
+    Refuses as `open_anchors` and `open_denials` would (or NoteInvalid `note.size`): what no site
+    could open, a site must never be sent.
+    """
+    text = note.sign_note(document.text(), key)
+    if isinstance(document, Anchors):
+        open_anchors(text, key.verifier, document.operator)
+    else:
+        open_denials(text, key.verifier, document.operator)
+    return text
 
 
 def open_anchors(text: str, key: Verifier, operator: str) -> Anchors:
@@ -152,14 +164,14 @@ def open_anchors(text: str, key: Verifier, operator: str) -> Anchors:
     roots = []
     for line in rest:
         der = decode_base64(line.removeprefix("root ")) if line.startswith("root ") else None
-        if der is None:
-            raise _malformed("root")
         try:
-            authority.public_key(x509.load_der_x509_certificate(der))
-        except (ValueError, CertsError):
-            raise _malformed("root") from None
+            sound = der is not None and authority.is_authority(authority.from_der(der))
+        except CertificateInvalid:
+            sound = False
+        if der is None or not sound:
+            raise _malformed("root")
         roots.append(der)
-    if not 1 <= len(roots) <= ROOTS_MAX:
+    if not 1 <= len(set(roots)) == len(roots) <= ROOTS_MAX:
         raise _malformed("roots")
     return Anchors(operator, _whole(number), tuple(roots))
 
@@ -193,11 +205,14 @@ def newer(known: str, offered: str) -> bool:
     """Say whether an offered note (both verified, of one kind) takes the place of the known one.
 
     The same document changes nothing. Raises TrustInvalid `trust.older`, and `trust.forked` where
-    two documents of one number differ.
+    two documents of one number differ; `trust.malformed` for two kinds, or for no document.
     """
+    kind, after = _number_of(offered)
     if not known:
         return True
-    before, after = _number_of(known), _number_of(offered)
+    before_kind, before = _number_of(known)
+    if before_kind != kind:
+        raise _malformed("name")
     if before == after and known.rpartition("\n\n")[0] != offered.rpartition("\n\n")[0]:
         raise TrustInvalid("trust.forked", "Tell the operator: two lists of one number", at=after)
     if after < before:
@@ -218,9 +233,30 @@ def open_time(text: str, key: Verifier, operator: str, nonce: bytes) -> int:
     head, rest = _opened(text, key, f"{operator}/time")
     if head != nonce.hex():
         raise TrustInvalid("trust.nonce", "Ask again: this answer is another's, or an old one")
-    if len(rest) != 1:
+    if len(rest) != 1 or _whole(rest[0]) > TIME_MS_MAX:
         raise _malformed("time")
     return _whole(rest[0])
+
+
+# --- carried by hand ------------------------------------------------------------------------------
+
+
+def denials_text(text: str) -> str:
+    """Return what a QR code carries denials in as."""
+    return PREFIX_DENIALS + base45.encode(text.encode())
+
+
+def read_denials(scanned: str) -> str:
+    """Return the note in a scanned text, still to be opened.
+
+    Raises TrustInvalid `trust.malformed`, CapabilityInvalid `base45.malformed`.
+    """
+    if not scanned.startswith(PREFIX_DENIALS) or len(scanned) > _SCANNED_MAX:
+        raise _malformed("prefix")
+    try:
+        return base45.decode(scanned.removeprefix(PREFIX_DENIALS)).decode()
+    except UnicodeDecodeError:
+        raise _malformed("text") from None
 
 
 # --- parts ----------------------------------------------------------------------------------------
@@ -256,8 +292,9 @@ def _opened(text: str, key: Verifier, first: str) -> tuple[str, list[str]]:
     return lines[1], lines[2:]
 
 
-def _number_of(text: str) -> int:
-    return _whole(text.split("\n", 2)[1].partition(" ")[0])
+def _number_of(text: str) -> tuple[str, int]:
+    kind, _, rest = text.partition("\n")
+    return kind, _whole(rest.partition("\n")[0].partition(" ")[0])
 
 
 def _whole(text: str) -> int:
