@@ -12,6 +12,7 @@ __all__ = [
     "Body",
     "By",
     "ByAsked",
+    "CapabilityAsked",
     "ClaimAsked",
     "ClearAsked",
     "CodeState",
@@ -92,6 +93,24 @@ class GrantAsked(Body, frozen=True, kw_only=True):
     tenant: Tenant | None = None
     parcel: RefText | None = None
     until_ms: UtcMs | None = None
+
+
+class CapabilityAsked(Body, frozen=True, kw_only=True):
+    """A right as a QR code, from `from_ms` (now) until `until_ms`.
+
+    `courier`, `deposit` and `return` need a `tenant`. `collect` needs as `object` the entry of a
+    parcel that is there or expected, `return` may have one; `reservation` needs the entry of a
+    promise. `room` is the class of a `deposit`: `M`, or `M cold`.
+    """
+
+    by: By
+    action: Literal["collect", "deposit", "return", "courier", "service", "install", "reservation"]
+    label: Text
+    until_ms: UtcMs
+    from_ms: UtcMs | None = None
+    object: RefText | None = None
+    tenant: Tenant | None = None
+    room: Annotated[str, Meta(pattern=r"^(S|M|L|XL)( [a-z0-9-]{1,16})?$")] | None = None
 
 
 class ByAsked(Body, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from sync.capacity import name_of
 from sync.entry import LaneRef, Ref
 from sync.errors import TheirsInvalid
 from sync.hub import api_types as t
+from sync.hub import grants
 from sync.hub.api_codes import show_code
 from sync.hub.api_routes import Call, Param, Route
 from sync.hub.config import Config
@@ -156,9 +157,9 @@ def _grants(projection: Projection, state: str | None) -> list[t.GrantShown]:
     shown = [
         t.GrantShown(
             ref=one.ref, grant=one.grant, tenant=one.tenant, label=one.label, of=one.of,
-            until_ms=one.until_ms, state=rights.state_of(one.ref),
+            until_ms=one.until_ms, state=grants.state_of(rights, one), cti=one.cti,
         )
-        for one in [*rights.couriers.values(), *rights.collects.values()]
+        for one in grants.issued(rights)
     ]  # fmt: skip
     return [one for one in shown if state in {None, one.state}]
 

@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
+from typing_extensions import override
 
 from sync.hub.api_asked import *  # noqa: F403  # one vocabulary, in two files
 from sync.hub.api_asked import CodeState
@@ -32,6 +33,42 @@ class GrantMade(Made, frozen=True, kw_only=True):
     """`secret`: 16 digits, told this once and kept nowhere."""
 
     secret: str | UnsetType = UNSET
+
+
+class CapabilityMade(Made, frozen=True, kw_only=True):
+    """A capability as text and as a picture, told this once and kept nowhere.
+
+    `cti` names it in the log and on the list of denials. `text_base32` is for scanners that type as
+    keyboards of another layout would. `svg` is a document, `png` a file in base64.
+    """
+
+    cti: str | UnsetType = UNSET
+    text: str | UnsetType = UNSET
+    text_base32: str | UnsetType = UNSET
+    svg: str | UnsetType = UNSET
+    png: str | UnsetType = UNSET
+
+    @override
+    def __repr__(self) -> str:
+        """Without what opens doors."""
+        return f"CapabilityMade(ref={self.ref!r}, new={self.new!r})"
+
+
+class DenialsShown(Answer, frozen=True, kw_only=True):
+    """Which capabilities are denied, for sites that do not hear this hub.
+
+    `note` is the signed list, `text` the same for a QR code, `svg` that code, null where none is
+    large enough (some 60 capabilities): then carry `text` as a file. `left_out`: how many more are
+    revoked than a list holds; those stand in their sites' logs alone.
+    """
+
+    number: int
+    made_s: int
+    denied: int
+    left_out: int
+    note: str
+    text: str
+    svg: str | None
 
 
 class LinkShown(Answer, frozen=True, kw_only=True):
@@ -134,7 +171,10 @@ class ExpectedShown(Answer, frozen=True, kw_only=True):
 
 
 class GrantShown(Answer, frozen=True, kw_only=True):
-    """A right. `state` is for display: active, revoked, attempted or used."""
+    """A right. `state` is for display: active, revoked, attempted or used.
+
+    `cti` is the id of one that went out as a capability, else empty.
+    """
 
     ref: str
     grant: str
@@ -143,6 +183,7 @@ class GrantShown(Answer, frozen=True, kw_only=True):
     of: str | None
     until_ms: int | None
     state: str
+    cti: str
 
 
 class ReservationShown(Answer, frozen=True, kw_only=True):

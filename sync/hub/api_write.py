@@ -10,7 +10,7 @@ from typing import Final
 from sync import codes
 from sync.book import Book
 from sync.hub import api_types as t
-from sync.hub import issue
+from sync.hub import denials, issue
 from sync.hub.api_read import REF, SITE, show
 from sync.hub.api_routes import Call, Param, Route
 from sync.hub.issue import Decision, Desk
@@ -61,9 +61,14 @@ async def issue_grant(call: Call) -> t.GrantMade:
 
 
 async def revoke_grant(call: Call) -> t.Made:
-    """Revoke a grant."""
-    ref = call.path["ref"]
-    return made(await decided(call, lambda book, desk: issue.revoke(book, desk, grant=ref)))
+    """Revoke a grant; a capability is put on the list of denials first."""
+    by: str = call.body.by
+    return made(
+        await denials.revoked(
+            call.hub, call.site, by, call.path["ref"],
+            what=call.what, key=call.key, body=call.raw,
+        )
+    )  # fmt: skip
 
 
 async def expect_parcel(call: Call) -> t.Made:

@@ -1,0 +1,116 @@
+"""Rights that go out as QR codes, and the list of those that are denied.
+
+The entry comes first, then the signature: whoever holds a capability, the log knows of it. What is
+signed is told in one answer and kept nowhere; asked again with the same `Idempotency-Key` the hub
+tells the entry alone. Revoke that one, and issue another.
+"""
+
+import asyncio
+import base64
+import secrets
+from typing import Final
+
+from certs import capability
+from certs.capability import CTI_BYTES, Action, Capability
+from sync.book import Book
+from sync.hub import api_types as t
+from sync.hub import denials, grants, qr
+from sync.hub.api_read import SITE
+from sync.hub.api_routes import Call, Route
+from sync.hub.api_write import COMMON
+from sync.hub.issue import Decision, Desk, No
+from sync.hub.rooms import Hub
+from sync.hub.signers import signing_key
+from sync.hub.storage import Site
+
+
+async def issue_capability(call: Call) -> t.CapabilityMade:
+    """Issue a capability; it is in this answer and nowhere else."""
+    return await issue(call.hub, call.site, call.body, what=call.what, key=call.key, raw=call.raw)
+
+
+async def issue(
+    hub: Hub, site: Site, asked: t.CapabilityAsked, *, what: str, key: str = "", raw: bytes = b""
+) -> t.CapabilityMade:
+    """Have a capability decided, written and signed.
+
+    Raises `Refused` as `grants.granted` refuses and as the auditor does, `Busy`, `StoreFailed`,
+    KeyStoreBroken.
+    """
+    signer = signing_key(hub.config, "grants")  # no entry where nothing could be signed
+    cti = secrets.token_bytes(CTI_BYTES)
+    wanted = grants.Asked(
+        action=Action[asked.action.upper()],
+        label=asked.label,
+        until_ms=asked.until_ms,
+        from_ms=asked.from_ms,
+        object=asked.object,
+        tenant=asked.tenant,
+        room=asked.room,
+    )
+    decided: list[Capability] = []  # the last one is of the book that was written on
+
+    def decide(book: Book, desk: Desk) -> Decision:
+        found = grants.granted(book, desk, wanted, cti=cti)
+        if isinstance(found, No):
+            return found
+        decided.append(found.capability)
+        return found.say
+
+    done = await hub.auditor.decided(
+        site.site_id, what, asked.by, lambda: hub.voice.say(site, asked.by, decide),
+        key=key, body=raw,
+    )  # fmt: skip
+    if not done.new:
+        return t.CapabilityMade(ref=done.ref, new=False)
+    data = capability.sign(decided[-1], signer)
+    text = capability.to_text(data)
+    # Some 20 ms of computing: nobody else waits for it.
+    svg, png = await asyncio.to_thread(lambda: (qr.svg(text), qr.png(text)))
+    return t.CapabilityMade(
+        ref=done.ref,
+        new=True,
+        cti=cti.hex(),
+        text=text,
+        text_base32=capability.to_text(data, base32=True),
+        svg=svg,
+        png=base64.b64encode(png).decode(),
+    )
+
+
+async def show_denials(call: Call) -> t.DenialsShown:
+    """Return the list of now."""
+    return await shown(call.hub)
+
+
+async def shown(hub: Hub) -> t.DenialsShown:
+    """Return the list of now in every form. Raises `Busy`, `StoreFailed`, KeyStoreBroken."""
+    known = await denials.current(hub)
+    note = denials.signed(hub, known)
+    text = denials.carried(note)
+    return t.DenialsShown(
+        number=known.number,
+        made_s=known.made_s,
+        denied=len(known.denied),
+        left_out=known.left_out,
+        note=note,
+        text=text,
+        svg=await asyncio.to_thread(lambda: qr.svg(text) if qr.fits(text) else None),
+    )
+
+
+ROUTES: Final = (
+    Route(
+        "POST", "/sites/{site}/capabilities", "issueCapability",
+        "Issue a right as a QR code, which the site accepts unheard. It is told once.",
+        issue_capability, t.CapabilityMade, t.CapabilityAsked, (SITE,), keyed=True,
+        refusals=(*COMMON, "capability.malformed", "grant.cti_taken", "grant.fields",
+                  "grant.too_long", "grant.too_many", "parcel.unknown", "request.secret",
+                  "request.text", "request.until", "reservation.over", "reservation.unknown"),
+    ),
+    Route(
+        "GET", "/denials", "showDenials",
+        "The signed list of denied capabilities, as any visitor's device may carry it to a site.",
+        show_denials, t.DenialsShown, refusals=("hub.busy",),
+    ),
+)  # fmt: skip
