@@ -45,6 +45,16 @@ def keys_of(data_dir: Path) -> KeyStore:
     return KeyStore(data_dir / "keys", wrapping_key(CREDENTIAL))
 
 
+def check_keys(data_dir: Path) -> None:
+    """Refuse to work with keys that others can read: every file's mode, owner and kind.
+
+    Raises what the key store raises (`keystore.mode`, `keystore.owner`, `keystore.kind`).
+    """
+    keys = keys_of(data_dir)
+    for name in keys.names():
+        keys.is_wrapped(name)
+
+
 def load(data_dir: Path) -> Identity:
     """Return the identity that writes this site's log, seed included.
 

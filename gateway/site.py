@@ -18,7 +18,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from gateway import continuity, identity
+from gateway import continuity, identity, rotating, wiping
 from gateway.clock import Clock, replace_durably
 from gateway.core.engine import Engine
 from gateway.core.inputs import EpochBegun, Persisted, PersistFailed, Recovered
@@ -73,7 +73,11 @@ class _Names(msgspec.Struct, frozen=True):
 
 
 def load(data: Path) -> Who:
-    """Return who the site in `data` is. Raises SyncError (`identity.missing`), CertsError."""
+    """Return who the site in `data` is. Raises SyncError (`identity.missing`), CertsError.
+
+    GatewayError `site.decommissioned` where it has ended; a wipe that was cut goes on first.
+    """
+    check_alive(data)
     who = identity.load(data)
     try:
         names = msgspec.json.decode((data / IDENTITY).read_bytes(), type=_Names)
@@ -99,6 +103,13 @@ def code_keys(data: Path) -> list[tuple[int, bytes]]:
         if word == CODE_KEY and number.isdigit():
             versions[int(number)] = name
     return [(version, keys.read(name)) for version, name in sorted(versions.items())]
+
+
+def check_alive(data: Path) -> None:
+    """Refuse a site that has ended (`site.decommissioned`); a wipe that was cut goes on first."""
+    if wiping.is_under_way(data) or wiping.is_over(data):
+        with locked(data):
+            pass
 
 
 def import_code_key(data: Path, version: int, key: bytes) -> None:
@@ -132,12 +143,14 @@ def _was_used(data: Path, version: int) -> bool:
     return version in parcels | retired | {one.key_version for one in book.couriers.values()}
 
 
-def make(data: Path, *, operator: str, site: str) -> Who:
+def make(data: Path, *, operator: str, site: str, told: bool = False) -> Who:
     """Make keys, names and the first epoch of a new site; refuses an existing one (`site.exists`).
 
     The log itself is begun by whoever opens the store. `identity.json` comes last: a site that lost
-    power before it is none, and is made anew over what was left.
+    power before it is none, and is made anew over what was left. `told`: a log key that is there is
+    kept, for a hub was told of it.
     """
+    check_alive(data)
     if (data / IDENTITY).exists() or identity.database_of(data).exists():
         raise GatewayError("site.exists", "Choose another folder: a site is made once", data=data)
     if not _OPERATOR.fullmatch(operator) or not _SITE.fullmatch(site):
@@ -149,6 +162,8 @@ def make(data: Path, *, operator: str, site: str) -> Who:
     keys = identity.keys_of(data)
     left = keys.names() if (data / "keys").exists() else ()
     for name in (identity.LOG_KEY, CODE_KEY):
+        if told and name in left and name == identity.LOG_KEY:
+            continue
         (keys.replace if name in left else keys.create)(name, secrets.token_bytes(32))
     epoch = f"e1-{secrets.token_hex(4)}"
     names = _Names(operator, f"site/{site}", epoch, 1)
@@ -190,7 +205,13 @@ def older_keys(who: Who) -> tuple[CodeKey, ...]:
 
 @contextmanager
 def locked(data: Path) -> Iterator[None]:
-    """Work on this site alone; Busy (`site.busy`) when another process does."""
+    """Work on this site alone; Busy (`site.busy`) when another process does.
+
+    What a power cut interrupted is brought to an end first: a wipe (`site.decommissioned` is raised
+    then, as after any), the end of a key change.
+    """
+    if wiping.is_over(data):
+        wiping.refuse(data)
     try:
         handle = os.open(data / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -200,6 +221,8 @@ def locked(data: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise Busy("site.busy", "Stop the other gateway or command first", data=data) from error
+        wiping.refuse(data)
+        rotating.resume(data)
         yield
     finally:
         os.close(handle)
