@@ -1,0 +1,397 @@
+"""The installer's HTTP side: what may be asked, by whom. Only over TLS 1.3, behind `gate`.
+
+| Request                | nobody | session | certificate | Answer                               |
+| ---------------------- | ------ | ------- | ----------- | ------------------------------------ |
+| GET /                  | yes    | yes     | yes         | six words and a form, or the doors   |
+| GET /static/...        | yes    | yes     | yes         | the page's parts                     |
+| POST /pair/certificate | yes    | yes     | yes         | CSR and proof -> a certificate       |
+| POST /pair/session     | yes    | yes     | yes         | the typed code -> a cookie           |
+| POST /pair/end         | -      | yes     | -           | signs this browser out               |
+| GET /api/me            | -      | yes     | yes         | who asks, and may do what            |
+| GET /api/status        | -      | yes     | yes         | doors and health, no parcels         |
+| POST /api/doors/N/test | -      | yes     | yes         | opens an empty compartment once      |
+| GET /api/diagnostics   | -      | -       | yes         | a bundle for whoever helps from afar |
+
+Anything else, and everything else before pairing, is one and the same 401. A POST must come from
+this page (Origin, Sec-Fetch-Site) and, in a session, with the token that the page got. What is
+typed is a secret: never logged, never echoed.
+"""
+
+import asyncio
+import base64
+import binascii
+import ipaddress
+import re
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, Any, Final, TypeVar
+
+import msgspec
+from aiohttp import hdrs, web
+
+from certs import authority, lan, tls
+from certs.errors import CertsError
+from gateway.core.inputs import DoorTested
+from gateway.errors import GatewayError, Overloaded
+from gateway.web.installer import page
+from gateway.web.installer.gate import Gate
+from gateway.web.installer.office import NOBODY, AccessRefused, Caller, Office
+from gateway.web.installer.sessions import SESSION_MS
+from gateway.web.installer.window import PairRefused
+
+COOKIE: Final = "__Host-installer"
+BODY_BYTES_MAX: Final = 8 * 1024
+BODY_S: Final = 5.0
+STRANGER_S: Final = 0.05
+REFUSED_S: Final = 0.25
+"""A stranger's request waits so long: eight connections ask no more than this often."""
+TESTS_PER_MINUTE: Final = 30
+MINUTE_MS: Final = 60_000
+
+ALL: Final = frozenset({"nobody", "session", "certificate"})
+PAIRED: Final = frozenset({"session", "certificate"})
+RIGHTS: Final[dict[tuple[str, str], frozenset[str]]] = {
+    ("GET", "/"): ALL,
+    ("GET", "/static/{name}"): ALL,
+    ("POST", "/pair/certificate"): ALL,
+    ("POST", "/pair/session"): ALL,
+    ("POST", "/pair/end"): frozenset({"session"}),
+    ("GET", "/api/me"): PAIRED,
+    ("GET", "/api/status"): PAIRED,
+    ("POST", "/api/doors/{door}/test"): PAIRED,
+    ("GET", "/api/diagnostics"): frozenset({"certificate"}),
+}
+SECURITY_HEADERS: Final = {
+    "Content-Security-Policy": (
+        "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'self'; "
+        "frame-ancestors 'none'; object-src 'none'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    # `no-referrer` would have browsers send `Origin: null` with our own forms.
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
+STATUS_KEYS: Final = ("site", "health", "lines", "boards")
+DOOR_KEYS: Final = ("door", "size", "custody", "open", "occupied", "disabled", "openings")
+UNKNOWN: Final = AccessRefused("access.unknown", "Pair this device first", status=401)
+
+Bundle = Callable[[], Mapping[str, Any]]
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_Body = TypeVar("_Body")
+_code = re.compile(r"[a-z_.]{1,40}").fullmatch
+_number = re.compile(r"[1-9][0-9]{0,3}").fullmatch
+_HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[^\[\]:]+))(?::[0-9]{1,5})?")
+_FORM: Final = "application/x-www-form-urlencoded"
+
+
+class _PairBody(msgspec.Struct, forbid_unknown_fields=True):
+    csr: Annotated[str, msgspec.Meta(max_length=4096)]
+    proof: Annotated[str, msgspec.Meta(max_length=64)]
+
+
+class Listener:
+    """The application over an office. `bundle` is what diagnostics has beside the status."""
+
+    def __init__(self, office: Office, bundle: Bundle) -> None:
+        self.office = office
+        self.gate: Gate | None = None
+        self._bundle = bundle
+        self._tests: deque[int] = deque(maxlen=TESTS_PER_MINUTE)
+        handlers: dict[str, _Handler] = {
+            "/": self._page,
+            "/static/{name}": self._static,
+            "/pair/certificate": self._certificate,
+            "/pair/session": self._session,
+            "/pair/end": self._end,
+            "/api/me": self._me,
+            "/api/status": self._status,
+            "/api/doors/{door}/test": self._test,
+            "/api/diagnostics": self._diagnostics,
+        }
+        self.app = web.Application(middlewares=[self._surround], client_max_size=BODY_BYTES_MAX)
+        self.app.on_response_prepare.append(_add_headers)
+        for (method, path), roles in RIGHTS.items():
+            route = self.app.router.add_route(method, path, handlers[path])
+            assert route.resource is not None, roles
+
+    # --- what surrounds every request -------------------------------------------------------------
+
+    @web.middleware
+    async def _surround(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        """Know who asks, refuse what they may not; answer every refusal in one shape."""
+        if self.gate is not None:
+            self.gate.begun(request)
+        caller = NOBODY
+        try:
+            caller = self._who(request)
+            self._admit(request, caller)
+            request["caller"] = caller
+            if caller is NOBODY:
+                await asyncio.sleep(STRANGER_S)
+            return await handler(request)
+        except (AccessRefused, PairRefused, CertsError, GatewayError) as error:
+            await asyncio.sleep(REFUSED_S)
+            return await self._no(request, caller, error)
+        except web.HTTPException as error:
+            if error.status < 400:  # noqa: PLR2004  # HTTP's own border of errors
+                raise
+            no = GatewayError("installer.request", "Send what this path takes")
+            return _json({"code": no.code, "remedy": no.remedy}, status=error.status)
+        finally:
+            if self.gate is not None:
+                self.gate.done(request)
+
+    def _who(self, request: web.Request) -> Caller:
+        transport = request.transport
+        shown = None if transport is None else transport.get_extra_info("ssl_object")
+        return self.office.who(tls.peer_of(shown), request.cookies.get(COOKIE, ""))
+
+    def _admit(self, request: web.Request, caller: Caller) -> None:
+        resource = request.match_info.route.resource
+        path = resource.canonical if resource is not None else ""
+        method = "GET" if request.method == "HEAD" else request.method
+        roles = RIGHTS.get((method, path), frozenset())
+        if caller.role == "nobody" and "nobody" not in roles:
+            raise UNKNOWN
+        if not _host_is_ours(request, self.office.lan.hosts):
+            raise AccessRefused("access.host", "Open this gateway by its address", status=403)
+        if request.method == "POST":
+            self._check_origin(request, caller)
+        if roles and caller.role not in roles:
+            raise AccessRefused("access.role", "Pair with locker-gateway pair", status=403)
+
+    def _check_origin(self, request: web.Request, caller: Caller) -> None:
+        """Let only this page act for a browser: by what browsers say themselves."""
+        origin = request.headers.get(hdrs.ORIGIN)
+        site = request.headers.get("Sec-Fetch-Site", "same-origin")
+        ours = f"https://{request.headers[hdrs.HOST]}"
+        missing = origin is None and caller.session is not None
+        if missing or origin not in {None, ours} or site not in {"same-origin", "none"}:
+            raise AccessRefused("access.origin", "Use the gateway's own page", status=403)
+
+    async def _no(
+        self, request: web.Request, caller: Caller, error: CertsError | GatewayError
+    ) -> web.StreamResponse:
+        """Answer a refusal, and put it on record where nobody did yet."""
+        code, remedy = error.code, error.remedy
+        if isinstance(error, AccessRefused):
+            self.office.refused("access", caller, code)
+            return _json({"code": code, "remedy": remedy}, status=error.status)
+        status = 503 if isinstance(error, Overloaded) else 403
+        if request.path == "/pair/session":
+            return self._stranger(request, why=code, status=403)
+        if request.path.endswith("/test"):
+            self.office.refused("door.test", caller, code)
+            status = 409
+        plain = {key: str(value) for key, value in error.evidence.items() if key != "cause"}
+        return _json({"code": code, "remedy": remedy, "evidence": plain}, status=status)
+
+    # --- the page ---------------------------------------------------------------------------------
+
+    async def _page(self, request: web.Request) -> web.StreamResponse:
+        caller: Caller = request["caller"]
+        if caller.session is None:
+            return self._stranger(request)
+        lang, told, code = _lang(request), "", request.query.get("code", "")
+        door = request.query.get("door", "")
+        if _number(door) and (not code or _code(code)):
+            told = page.tested(lang, int(door), code)
+        status = public(self.office.site.status())
+        return _html(page.home(lang, caller.session, status, told, bad=bool(code)))
+
+    def _stranger(
+        self, request: web.Request, why: str = "", status: int = 200
+    ) -> web.StreamResponse:
+        words = lan.words_of(self.office.lan.pin)
+        return _html(page.pairing(_lang(request), words, why), status=status)
+
+    async def _static(self, request: web.Request) -> web.StreamResponse:
+        name = request.match_info["name"]
+        if name not in {"installer.css", "installer.js"}:
+            raise UNKNOWN
+        return web.FileResponse(page.STATIC / name)
+
+    # --- pairing ----------------------------------------------------------------------------------
+
+    async def _certificate(self, request: web.Request) -> web.StreamResponse:
+        body = await _decoded(request, _PairBody)
+        try:
+            csr = base64.b64decode(body.csr, validate=True)
+            proof = base64.b64decode(body.proof, validate=True)
+        except (binascii.Error, ValueError):
+            raise GatewayError("pair.malformed", "Send csr and proof as base64") from None
+        name, leaf = self.office.pair(csr, proof)
+        return _json(
+            {
+                "name": name,
+                "site": self.office.lan.uri.removeprefix(authority.SCHEME),
+                "certificate": authority.pem(leaf),
+                "ends_s": authority.ends_s(leaf),
+            }
+        )
+
+    async def _session(self, request: web.Request) -> web.StreamResponse:
+        form = await _form(request)
+        token = self.office.sign_in(form.get("code", ""))
+        answer = _to("/")
+        answer.set_cookie(
+            COOKIE, token, max_age=SESSION_MS // 1000, path="/", secure=True, httponly=True,
+            samesite="Strict",
+        )  # fmt: skip
+        return answer
+
+    async def _end(self, request: web.Request) -> web.StreamResponse:
+        await self._check_token(request)
+        self.office.sign_out(request["caller"], request.cookies.get(COOKIE, ""))
+        answer = _to("/")
+        answer.del_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="Strict")
+        return answer
+
+    async def _check_token(self, request: web.Request) -> bool:
+        """Refuse an act without this session's own token; say whether it came as a form."""
+        caller: Caller = request["caller"]
+        is_form = request.content_type == _FORM
+        token = request.headers.get("X-Csrf-Token", "")
+        if is_form:
+            token = token or (await _form(request)).get("csrf", "")
+        if caller.session is not None and not caller.session.meant(token):
+            raise AccessRefused("access.token", "Load the page again", status=403)
+        return is_form
+
+    # --- what an installer may do -----------------------------------------------------------------
+
+    async def _me(self, request: web.Request) -> web.StreamResponse:
+        caller: Caller = request["caller"]
+        may = [f"{method} {path}" for (method, path), who in RIGHTS.items() if caller.role in who]
+        told: dict[str, object] = {"name": caller.name, "role": caller.role, "may": may}
+        if caller.session is not None:
+            told["csrf"] = caller.session.csrf
+        return _json(told)
+
+    async def _status(self, _request: web.Request) -> web.StreamResponse:
+        return _json(public(self.office.site.status()))
+
+    async def _test(self, request: web.Request) -> web.StreamResponse:
+        caller: Caller = request["caller"]
+        is_form = await self._check_token(request)
+        text = request.match_info["door"]
+        if not _number(text):
+            raise GatewayError("door.unknown", "Take a number from the map")
+        door, code = int(text), ""
+        try:
+            await self._tried(caller, door)
+        except GatewayError as error:
+            if not is_form:
+                raise
+            self.office.refused("door.test", caller, error.code)
+            code = error.code
+        if is_form:
+            return _to(f"/?door={door}" + (f"&code={code}" if code else ""))
+        return _json({"door": door})
+
+    async def _tried(self, caller: Caller, door: int) -> None:
+        """Have the site open a door; raises GatewayError with its reason."""
+        now = self.office.site.now()
+        times = self._tests
+        if len(times) == times.maxlen and now.mono_ms - times[0] < MINUTE_MS:
+            raise GatewayError("door.rate", "Wait a minute", doors=TESTS_PER_MINUTE)
+        times.append(now.mono_ms)
+        asked = DoorTested(now=now, token="", by=caller.name, door=door)
+        answer = await self.office.site.ask(asked)
+        if answer.code:
+            raise GatewayError(answer.code, "See the status of this door", **dict(answer.evidence))
+
+    async def _diagnostics(self, request: web.Request) -> web.StreamResponse:
+        status = self.office.site.status()
+        told = public(status) | {
+            "epoch": status.get("epoch"),
+            "hub_up": status.get("hub", {}).get("up"),
+            "installers": self.office.paired(),
+            "listener": dict(self.gate.counters) if self.gate is not None else {},
+            **self._bundle(),
+        }
+        self.office.did("diagnostics", request["caller"])
+        return _json(told)
+
+
+def public(status: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an installer sees of `status`: no parcel, no alarm's entry, no hub."""
+    told = {key: status[key] for key in STATUS_KEYS if key in status}
+    told["doors"] = [{key: row[key] for key in DOOR_KEYS} for row in status.get("doors", ())]
+    told["alarms"] = [
+        {key: row[key] for key in ("alarm", "door", "about")} for row in status.get("alarms", ())
+    ]
+    return told
+
+
+# --- requests and answers -------------------------------------------------------------------------
+
+
+def _host_is_ours(request: web.Request, names: frozenset[str]) -> bool:
+    """Say whether the one Host header is an address, which no DNS can rebind, or a name of ours."""
+    hosts = request.headers.getall(hdrs.HOST, [])
+    host = _HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
+    if host is None:
+        return False
+    name = (host["v6"] or host["name"]).lower()
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return name in {one.lower() for one in names}
+    return True
+
+
+async def _read(request: web.Request) -> bytes:
+    try:
+        async with asyncio.timeout(BODY_S):
+            return await request.read()
+    except TimeoutError:
+        raise GatewayError("installer.slow", "Send the whole request at once") from None
+    except web.RequestPayloadError:  # chunks or a compression that are none
+        raise GatewayError("installer.body", "Send what this path takes") from None
+
+
+async def _form(request: web.Request) -> dict[str, str]:
+    """Return the fields of a form; another kind of body has none."""
+    if request.content_type != _FORM:
+        raise GatewayError("installer.media_type", "Send a form")
+    await _read(request)
+    try:
+        fields = await request.post()
+    except (ValueError, LookupError):  # a charset or bytes that are none
+        raise GatewayError("installer.body", "Send what this path takes") from None
+    return {key: value for key, value in fields.items() if isinstance(value, str)}
+
+
+async def _decoded(request: web.Request, kind: type[_Body]) -> _Body:
+    if request.content_type != "application/json":
+        raise GatewayError("installer.media_type", "Send application/json")
+    try:
+        return msgspec.json.decode(await _read(request), type=kind)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        raise GatewayError("installer.body", "Send the JSON object of this path") from None
+
+
+def _lang(request: web.Request) -> str:
+    return page.language(request.headers.get(hdrs.ACCEPT_LANGUAGE, ""))
+
+
+def _to(path: str) -> web.Response:
+    return web.Response(status=303, headers={hdrs.LOCATION: path})
+
+
+def _html(text: str, status: int = 200) -> web.Response:
+    return web.Response(text=text, status=status, content_type="text/html", charset="utf-8")
+
+
+def _json(value: object, *, status: int = 200) -> web.Response:
+    return web.Response(
+        body=msgspec.json.encode(value), status=status, content_type="application/json"
+    )
+
+
+async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(SECURITY_HEADERS)
+    response.headers[hdrs.CACHE_CONTROL] = "no-store"

@@ -1,0 +1,108 @@
+"""The installer's page: HTML made here, whole without a script; two languages. Pure but for texts.
+
+Everything that is put in is escaped, and comes from this site. Before pairing it says nothing of
+the site but the six words of its key.
+"""
+
+from collections.abc import Iterable, Mapping
+from html import escape
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from gateway.web.installer.sessions import Session
+
+STATIC: Final = Path(__file__).parent / "static"
+LANGUAGES: Final = ("en", "de")
+HOLDING: Final = frozenset({"depositing", "held", "collecting"})
+_FOLDER: Final = Path(__file__).parent / "texts"
+TEXTS: Final[dict[str, dict[str, str]]] = {
+    name: msgspec.json.decode((_FOLDER / f"{name}.json").read_bytes(), type=dict[str, str])
+    for name in LANGUAGES
+}
+
+
+def language(accepted: str) -> str:
+    """Return the first language of an Accept-Language header that we have; English otherwise."""
+    for part in accepted[:200].split(","):
+        name = part.partition(";")[0].strip().lower()[:2]
+        if name in LANGUAGES:
+            return name
+    return LANGUAGES[0]
+
+
+def pairing(lang: str, words: Iterable[str], why: str = "") -> str:
+    """Return the page that a stranger sees; `why` is the code of a refusal."""
+    say = TEXTS[lang]
+    shown = "".join(f"<li>{escape(word)}</li>" for word in words)
+    told = say.get(why, why)
+    trouble = f'<p class="bad" role="alert" id="why">{escape(told)}</p>' if why else ""
+    described = "hint why" if why else "hint"
+    wrong = ' aria-invalid="true"' if why else ""
+    return _page(
+        lang,
+        f"""<main><h1>{escape(say["pair.title"])}</h1>
+<ol class="steps"><li>{escape(say["pair.presence"])}</li><li>{escape(say["pair.compare"])}</li></ol>
+<ul class="words" aria-label="{escape(say["pair.words"])}" lang="en">{shown}</ul>
+{trouble}<form method="post" action="/pair/session">
+<label for="code">{escape(say["pair.code"])}</label>
+<input id="code" name="code" required maxlength="40" autocomplete="off" autocapitalize="characters"
+ autocorrect="off" spellcheck="false" aria-describedby="{described}"{wrong}>
+<p class="soft" id="hint">{escape(say["pair.hint"])}</p>
+<button>{escape(say["pair.button"])}</button></form></main>""",
+    )
+
+
+def home(
+    lang: str, session: Session, status: Mapping[str, Any], told: str = "", *, bad: bool = False
+) -> str:
+    """Return the page of somebody who is signed in; `told` is how the last test ended."""
+    say = TEXTS[lang]
+    well = bool(status["health"].get("ok"))
+    token = f'<input type="hidden" name="csrf" value="{escape(session.csrf)}">'
+    rows = "".join(_door(say, row, token) for row in status.get("doors", ()))
+    doors = f'<ul class="doors">{rows}</ul>' if rows else f"<p>{escape(say['home.nodoors'])}</p>"
+    words = "".join(
+        f' data-{name}="{escape(say[f"door.{name}"])}"'
+        for name in ("wait", "done", "failed", "lost")
+    )
+    return _page(
+        lang,
+        f"""<main><h1>{escape(say["home.title"])} {escape(str(status["site"]))}</h1>
+<p class="state {"well" if well else "ill"}">{escape(say["home.well" if well else "home.ill"])}</p>
+<p id="told" role="status"{' class="bad"' if bad else ""}{words}>{escape(told)}</p>
+<h2>{escape(say["home.doors"])}</h2><p class="soft">{escape(say["home.about"])}</p>{doors}
+<form method="post" action="/pair/end">{token}<p class="soft">{escape(say["home.who"])}
+ <strong>{escape(session.name)}</strong>. {escape(say["home.until"])}</p>
+<button class="quiet">{escape(say["home.out"])}</button></form></main>
+<script src="/static/installer.js" defer></script>""",
+    )
+
+
+def tested(lang: str, door: int, code: str) -> str:
+    """Return the sentence that says how a test ended."""
+    text = TEXTS[lang]["door.failed" if code else "door.done"]
+    return text.replace("{door}", str(door)).replace("{code}", code)
+
+
+def _door(say: Mapping[str, str], row: Mapping[str, Any], token: str) -> str:
+    number, held = int(row["door"]), row["custody"] in HOLDING or bool(row["occupied"])
+    inside = "door.full" if held else "door.empty" if row["custody"] == "free" else "door.doubt"
+    seen = {True: "door.open", False: "door.closed", None: "door.unseen"}[row["open"]]
+    words = [str(row["size"]), say[seen], say[inside]]
+    words += [say["door.out"]] if row["disabled"] else []
+    name = f"{say['door']} {number}"
+    return f"""<li><h3>{escape(name)}</h3><p>{escape(", ".join(words))}</p>
+<form method="post" action="/api/doors/{number}/test" data-door="{number}">{token}
+<button aria-label="{escape(name)}: {escape(say["door.test"])}">{escape(say["door.test"])}</button>
+</form></li>"""
+
+
+def _page(lang: str, body: str) -> str:
+    return f"""<!doctype html>
+<html lang="{lang}"><head><meta charset="utf-8"><title>{escape(TEXTS[lang]["title"])}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<link rel="icon" href="data:,"><link rel="stylesheet" href="/static/installer.css"></head>
+<body>{body}</body></html>"""

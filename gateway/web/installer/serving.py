@@ -1,0 +1,186 @@
+"""The installer's listener as a whole: certificate, gate, application, and who commands it here.
+
+Off unless `[installer] listen` says where. The certificate is looked at every hour, and shown anew
+without a restart: connections that are open stay.
+"""
+
+import asyncio
+import importlib.metadata
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, assert_never
+
+import msgspec
+from aiohttp import web
+
+from certs import tls
+from gateway import config, logs
+from gateway.errors import GatewayError
+from gateway.web.installer.gate import Gate, listen
+from gateway.web.installer.lan import hosts_here
+from gateway.web.installer.listener import Listener
+from gateway.web.installer.office import Office, Site
+from gateway.web.installer.window import Window
+
+LOOK_S: Final = 3600.0
+MAX_LINE: Final = 4096
+_log = logs.get("installer")
+
+
+class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a command at this machine asks (`locker-gateway pairing`)."""
+
+    do: Literal["open", "close", "show", "list", "end"]
+    by: str
+    name: str = ""
+
+
+@dataclass(slots=True)
+class _Open:
+    """What stands while the listener does."""
+
+    office: Office
+    address: str
+    context: ssl.SSLContext
+    gate: Gate
+
+
+class Serving:
+    """The listener of one process. `bundle` is what diagnostics has of this machine."""
+
+    def __init__(
+        self,
+        chosen: config.Config,
+        data: Path,
+        site: Site,
+        bundle: Callable[[], Mapping[str, Any]],
+    ) -> None:
+        self.url = ""
+        self._config, self._data, self._site, self._machine = chosen, data, site, bundle
+        self._open: _Open | None = None
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """Listen, where the configuration says so. A bug in here ends the process, as any does."""
+        where = self._config.installer
+        if not where.listen:
+            yield
+            return
+        office = await asyncio.to_thread(Office, self._data, self._site)
+        hosts = await self._look(office)
+        context = tls.server(office.lan.own, [office.lan.ca.certificate], clients="optional",
+                             dates=False)  # fmt: skip
+        listener = Listener(office, self._bundle)
+        runner = web.AppRunner(
+            listener.app, access_log=None, handle_signals=False, shutdown_timeout=0.5,
+            keepalive_timeout=10.0, lingering_time=0.0, max_line_size=MAX_LINE,
+            max_field_size=MAX_LINE, handler_cancellation=True,
+        )  # fmt: skip
+        await runner.setup()
+        try:
+            socket = listen(where.host, where.port)
+        except OSError as error:
+            await runner.cleanup()
+            raise GatewayError(
+                "installer.unavailable",
+                "Stop what listens there, or choose another port",
+                listen=where.listen,
+                errno=error.errno,
+            ) from error
+        port = socket.getsockname()[1]
+        assert runner.server is not None
+        gate = listener.gate = Gate(socket, context, runner.server)
+        host = f"[{hosts[0]}]" if ":" in hosts[0] else hosts[0]
+        self._open = _Open(office, f"{host}:{port}", context, gate)
+        self.url = f"https://{host}:{port}/"
+        _log.info("installer.listening", url=self.url, pin=office.lan.pin)
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(gate.run()), group.create_task(self._keep_fresh())]
+                try:
+                    yield
+                finally:
+                    for task in tasks:
+                        task.cancel()
+        finally:
+            self._open = None
+            socket.close()
+            await runner.cleanup()
+
+    async def _look(self, office: Office) -> list[str]:
+        """See to a certificate for what this machine is called now; return that."""
+        where = self._config.installer
+        now_s = self._site.now().wall_ms // 1000
+        hosts = await asyncio.to_thread(hosts_here, where.host, where.names)
+        if await asyncio.to_thread(office.lan.renew, hosts, now_s):
+            _log.info("installer.certificate", hosts=",".join(hosts))
+        return hosts
+
+    async def _keep_fresh(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            await self.refresh()
+
+    async def refresh(self) -> None:
+        """Renew the certificate if it is due, and show it from the next connection on."""
+        if self._open is not None:
+            await self._look(self._open.office)
+            tls.use(self._open.context, self._open.office.lan.own)
+
+    def status(self) -> dict[str, object]:
+        """Return what `locker-gateway status` shows of it."""
+        if self._open is None:
+            return {}
+        return {"installer": {"url": self.url, "connections": dict(self._open.gate.counters)}}
+
+    # --- whoever is at the gateway ----------------------------------------------------------------
+
+    def open_window(self, by: str, name: str = "") -> Window | None:
+        """Open pairing for somebody with a capability at a kiosk; None where nothing listens."""
+        return None if self._open is None else self._open.office.open_window(by, name)
+
+    def command(self, body: bytes) -> dict[str, Any]:
+        """Do what `locker-gateway pairing` asks over the control socket.
+
+        Raises GatewayError `command.malformed`, `installer.off`, and those of `Office`.
+        """
+        try:
+            asked = msgspec.json.decode(body, type=Asked)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            raise GatewayError("command.malformed", "Correct the request") from None
+        if self._open is None:
+            raise GatewayError("installer.off", "Set [installer] listen, and start the gateway")
+        office, by = self._open.office, f"support:{asked.by}"
+        match asked.do:
+            case "open":
+                office.open_window(by, asked.name)
+                return office.shown(self._open.address)
+            case "show":
+                return office.shown(self._open.address)
+            case "close":
+                return {"closed": office.close_window(by)}
+            case "list":
+                return {"installers": office.paired()}
+            case "end":
+                office.end(asked.name, by)
+                return {"ended": asked.name}
+            case _:
+                assert_never(asked.do)
+
+    def _bundle(self) -> dict[str, Any]:
+        """Return what diagnostics has beside the status: versions and settings, no secret."""
+        chosen = self._config
+        return {
+            "version": importlib.metadata.version("parcel-locker-gateway"),
+            "openssl": ssl.OPENSSL_VERSION,
+            "config": {
+                "kiosks": list(chosen.kiosk.kiosks),
+                "installer": chosen.installer.listen,
+                "lines": {name: msgspec.to_builtins(line) for name, line in chosen.lines.items()},
+                "timing": msgspec.to_builtins(chosen.timing),
+            },
+            **self._machine(),
+        }
