@@ -113,11 +113,11 @@ def issue(
     Raises CertificateInvalid `authority.expired`, `certificate.name` (a URI or host that no
     certificate may carry).
     """
+    if not _uri(uri):
+        raise CertificateInvalid("certificate.name", "Use a name of this operator", uri=uri[:64])
     issuer = authority.certificate
     end_s = _end(now_s, now_s + days * DAY_S, issuer)
     common = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, uri.removeprefix(SCHEME)[-64:])])
-    if not _uri(uri):
-        raise CertificateInvalid("certificate.name", "Use a name of this operator", uri=uri[:64])
     names = [x509.UniformResourceIdentifier(uri), *(_host(one) for one in hosts)]
     builder = (
         _begun(common, issuer.subject, key, now_s, end_s, serial)

@@ -51,8 +51,8 @@ def read(text: str) -> Invitation:
     Raises TrustInvalid `claim.malformed`.
     """
     stripped = text.strip()
-    if len(text) > TEXT_MAX:
-        raise _malformed("length")
+    if len(text) > TEXT_MAX or not text.isascii():  # in capitals, other letters become ours
+        raise _malformed("length" if text.isascii() else "letters")
     if not stripped.startswith(PREFIX):
         return Invitation(_claim(re.sub(r"[\s-]", "", stripped).upper()))
     parts = stripped.removeprefix(PREFIX).split(":", 2)
