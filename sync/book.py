@@ -23,6 +23,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple, Self
 
 from sync import bookpage, facts
+from sync.capacity import name_of
 from sync.entry import Lane, Writer
 from sync.errors import SyncError, TheirsInvalid
 from sync.holdings import Holdings, identity_of
@@ -313,7 +314,8 @@ class Book(Views):
             case facts.AlarmRaised():
                 rights.raise_alarm(Alarm(ref, fact.alarm, fact.door, fact.about))
             case facts.ReservationClosed(of=str(of)) | facts.CapacityReleased(of=str(of)):
-                rights.end_promise(of, known=self.known(of))
+                kind = name_of(fact.size, fact.band)
+                rights.end_promise(of, kind, known=self.known(of))
             case facts.RequestDeclined(of=str(of)):
                 rights.answer(of, known=self.known(of))
             case facts.ConfigSet() if fact.item != "setting":

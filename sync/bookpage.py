@@ -19,9 +19,17 @@ from sync.records import Annex, At, Compartment, Epoch, Parcel, Retired, Stop
 from sync.rights import Rights
 from sync.sitemap import MapReader, SiteMap
 
-LATER = frozenset({"others", "named", "decommissioned", "cti", "room", "second"})
-"""Fields that the first version did not have. Empty they are left out: a book without them has the
-bytes that it always had, so an older snapshot can still be read, whatever was pruned behind it."""
+LATER = {
+    (): frozenset({"others", "named", "decommissioned", "forgotten_ms"}),
+    ("escrow",): frozenset({"unheard"}),
+    ("couriers", "*"): frozenset({"cti", "room"}),
+    ("collects", "*"): frozenset({"cti", "room"}),
+    ("others", "*"): frozenset({"room"}),
+    ("requests", "*"): frozenset({"second"}),
+}
+"""Fields of the rights that the first version did not have, by where they stand. Empty they are
+left out: a book without them has the bytes that it always had, so an older snapshot can still be
+read, whatever was pruned behind it."""
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,7 +52,8 @@ class Page(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def encoded(self) -> bytes:
         """Return the page, keys sorted, without anything personal."""
         built = msgspec.to_builtins(self, str_keys=True)
-        return msgspec.json.encode(_as_ever(built), order="sorted")
+        _leave_out(built["rights"])
+        return msgspec.json.encode(built, order="sorted")
 
     @classmethod
     def parse(cls, data: bytes) -> "Page":
@@ -99,8 +108,16 @@ def holdings_of(page: Page, beside: Mapping[str, Annex]) -> Holdings:
     )
 
 
-def _as_ever(built: Any) -> Any:
-    """Return the page without what is empty of `LATER`."""
-    if isinstance(built, dict):
-        return {key: _as_ever(one) for key, one in built.items() if one or key not in LATER}
-    return [_as_ever(one) for one in built] if isinstance(built, list | tuple) else built
+def _leave_out(rights: dict[str, Any]) -> None:
+    """Take out of the rights what is empty of `LATER`."""
+    for path, names in LATER.items():
+        places = [rights]
+        for step in path:
+            if step == "*":
+                places = [one for place in places for one in place.values()]
+            else:
+                places = [place[step] for place in places if step in place]
+        for place in places:
+            for name in names:
+                if not place.get(name, True):
+                    del place[name]

@@ -66,16 +66,21 @@ class Deficit:
 
 @dataclass(slots=True)
 class Escrow:
-    """The sums, by class, and the promises that stand, by reference."""
+    """The sums, by class, and the promises that stand, by reference.
+
+    `unheard`: the class of promises that the site has ended before their entry was folded here.
+    """
 
     to_hub: dict[str, int] = field(default_factory=dict)
     handed_back: dict[str, int] = field(default_factory=dict)
     ended: dict[str, int] = field(default_factory=dict)
     promises: dict[str, Reservation] = field(default_factory=dict)
+    unheard: dict[str, str] = field(default_factory=dict)
 
     def hub_rights(self, kind: str) -> int:
         """Return how many compartments of a class the hub has a right to."""
-        gone = self.handed_back.get(kind, 0) + self.ended.get(kind, 0)
+        unheard = sum(one == kind for one in self.unheard.values())
+        gone = self.handed_back.get(kind, 0) + self.ended.get(kind, 0) + unheard
         return self.to_hub.get(kind, 0) - gone
 
     def hub_free(self, kind: str) -> int:

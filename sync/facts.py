@@ -135,7 +135,8 @@ class CapabilityAccepted(Fact, frozen=True, kw_only=True, tag="capability.accept
     """A capability was shown here for the first time, and is good: from now on a right of this log.
 
     `cti` is its id (16 hex digits), `action` what it gives, `kid` (8 hex digits) who signed it,
-    `of` its object, `clock` how far the clock could be trusted. What it opens names this entry.
+    `of` the parcel it opens or the entry it is about, `tenant` and `room` as in the capability,
+    `clock` how far the clock could be trusted. What it opens names this entry (`by`).
     """
 
     cti: str

@@ -23,13 +23,14 @@ from typing import Any, Final
 
 from sync import facts
 from sync.capacity import Escrow, Reservation, name_of
-from sync.join import Register, Write, has_seen, ref_order, split
+from sync.join import Register, Write, has_seen, is_ref, ref_order, split
 from sync.records import Alarm, Claim, Conflict, Expected, Grant, Request, Use
 
 CLAIMS_MAX: Final = 1_000
 """Claims kept: the latest. The largest of a set of references is the same in any order."""
 NAMED_MAX: Final = 4_096
-"""Entries of the hub kept by which a capability may name a parcel: the latest."""
+"""Entries of the hub kept by which a capability may name a parcel: the latest. As for the claims,
+so many of them are the book; in memory there may be twice as many, until they are put in order."""
 FORGOTTEN_MS: Final = 30 * 86_400_000
 """So long after its end an accepted capability is forgotten: until then it is known as used."""
 ONCE: Final = frozenset({"collect", "deposit", "return", "reservation"})
@@ -57,13 +58,14 @@ class Rights:
     alarms: dict[str, Alarm] = field(default_factory=dict)
     fences: dict[str, str] = field(default_factory=dict)
     decommissioned: dict[str, str] = field(default_factory=dict)
+    forgotten_ms: int = 0
     ends: dict[str, list[str]] = field(default_factory=dict)
     cautious: dict[str, str] = field(default_factory=dict)
 
     def bare(self) -> "Rights":
         """Return the same without what annexes add."""
         expected = {ref: replace(one, identity=None) for ref, one in self.expected.items()}
-        return replace(self, expected=expected)
+        return replace(self, expected=expected, named=_latest(self.named))
 
     # --- grants -------------------------------------------------------------------------------
 
@@ -80,16 +82,19 @@ class Rights:
 
     def accept(self, ref: str, fact: facts.CapabilityAccepted) -> None:
         """A capability becomes a right of the site's own log."""
+        of = fact.of if fact.of is not None and is_ref(fact.of) else None
         revoked = ref in self.revoked or any(one.revoked for one in self.of_cti(fact.cti))
         self._of_kind(fact.action)[ref] = Grant(
-            ref, fact.action, fact.tenant, "", "", 0, fact.of, fact.until_ms, revoked=revoked,
+            ref, fact.action, fact.tenant, "", "", 0, of, fact.until_ms, revoked=revoked,
             cti=fact.cti, room=fact.room,
         )  # fmt: skip
 
     def forget(self, utc_ms: int) -> None:
         """Forget the accepted capabilities that ended long before this moment.
 
-        The site's custody log alone decides when, so it is the same for every reader.
+        The site's custody log alone decides when, so it is the same for every reader. One that ends
+        no later than the last one forgotten (`forgotten_ms`) was over long ago: whatever a clock
+        may say afterwards, it is not accepted a second time.
         """
         for kind in self._kinds:
             ended = [
@@ -98,27 +103,39 @@ class Rights:
                 if one.cti and _is_own(ref) and (one.until_ms or 0) + FORGOTTEN_MS < utc_ms
             ]
             for ref in ended:
-                del kind[ref]
+                gone = kind.pop(ref)
+                self.forgotten_ms = max(self.forgotten_ms, gone.until_ms or 0)
                 self.uses.pop(ref, None)
 
     def of_cti(self, cti: str) -> list[Grant]:
         """Return what is known of a capability: what the hub wrote of it, what was accepted."""
-        return [one for kind in self._kinds for one in kind.values() if cti and one.cti == cti]
+        if not cti:
+            return []
+        return [one for kind in self._kinds for one in kind.values() if one.cti == cti]
 
     def accepted(self, cti: str) -> Grant | None:
-        """Return the right that this capability became here, or None."""
-        return next((one for one in self.of_cti(cti) if _is_own(one.ref)), None)
+        """Return the right that this capability became here, or None.
+
+        A restored site may have accepted it again: then the first one by reference.
+        """
+        own = [one for one in self.of_cti(cti) if _is_own(one.ref)]
+        return min(own, key=lambda one: ref_order(one.ref), default=None)
+
+    def find(self, ref: str) -> Grant | None:
+        """Return the right with this reference, of whatever kind."""
+        return next((kind[ref] for kind in self._kinds if ref in kind), None)
 
     def is_used(self, grant: Grant) -> bool:
-        """Return whether a right that is good for one use has had it."""
-        use = self.uses.get(grant.ref)
-        return use is not None and use.used is not None and grant.grant in ONCE
+        """Return whether a right that is good for one use has had it, here or as a capability."""
+        same = {one.ref for one in self.of_cti(grant.cti)} | {grant.ref}
+        uses = [self.uses[ref] for ref in same if ref in self.uses]
+        return grant.grant in ONCE and any(use.used is not None for use in uses)
 
     def name(self, ref: str, tag: str) -> None:
         """The entry `ref` of the hub speaks of the parcel with this keyed tag."""
         self.named[ref] = tag
-        if len(self.named) > NAMED_MAX:
-            del self.named[min(self.named, key=ref_order)]
+        if len(self.named) > 2 * NAMED_MAX:
+            self.named = _latest(self.named)
 
     @property
     def _kinds(self) -> tuple[dict[str, Grant], ...]:
@@ -182,7 +199,7 @@ class Rights:
 
     def _use_of(self, grant: str) -> Use | None:
         """Return what a right did, or the right that its capability became."""
-        known = next((kind[grant] for kind in self._kinds if grant in kind), None)
+        known = self.find(grant)
         accepted = self.accepted(known.cti) if known is not None else None
         return self.uses.get(grant) or (self.uses.get(accepted.ref) if accepted else None)
 
@@ -195,6 +212,7 @@ class Rights:
             cancelled=self._is_over("cancelled", ref),
         )  # fmt: skip
         if self._is_over("promise", ref):
+            self.escrow.unheard.pop(ref, None)
             self.escrow.add(self.escrow.ended, made.kind)
         else:
             self.escrow.promises[ref] = made
@@ -206,17 +224,19 @@ class Rights:
         elif not known:
             self._wait("cancelled", of)
 
-    def end_promise(self, of: str, *, known: bool) -> None:
+    def end_promise(self, of: str, kind: str, *, known: bool) -> None:
         """The site ends a promise and its right: once, however often it says so.
 
         A restored site may end again what it had ended before; counted twice, the right of another
-        promise would be gone. The class is the promise's own, whatever this entry says.
+        promise would be gone. The class is the promise's own, whatever this entry says; until it is
+        heard (the site kept it for a capability's sake) it is what the entry says.
         """
         made = self.escrow.promises.pop(of, None)
         if made is not None:
             self.escrow.add(self.escrow.ended, made.kind)
         elif not known:
             self._wait("promise", of)
+            self.escrow.unheard.setdefault(of, kind)
 
     def move(self, fact: facts.CapacityTransferred, *, by_hub: bool) -> None:
         """Rights go from one end to the other."""
@@ -247,6 +267,7 @@ class Rights:
     def begun(self, ref: str) -> None:
         """The entry is folded: nothing waits for it any more."""
         self.ends.pop(ref, None)
+        self.escrow.unheard.pop(ref, None)
 
     def _is_over(self, what: str, ref: str) -> bool:
         return what in self.ends.get(ref, ())
@@ -311,6 +332,11 @@ class Rights:
         for name in names:
             if name is not None:
                 self.cautious[name] = min(ref, self.cautious.get(name, ref), key=ref_order)
+
+
+def _latest(named: dict[str, str]) -> dict[str, str]:
+    """Return the latest of them by reference, which are the same in whatever order they came."""
+    return {ref: named[ref] for ref in sorted(named, key=ref_order)[-NAMED_MAX:]}
 
 
 def _is_own(ref: str) -> bool:

@@ -3,8 +3,9 @@
 from collections import Counter, deque
 from typing import Final
 
-from sync.capacity import Deficit, name_of
+from sync.capacity import Deficit, Reservation, name_of
 from sync.custody import Custody
+from sync.fact import SIZES
 from sync.holdings import Holdings
 from sync.join import log_order, split
 from sync.records import Alarm, Compartment, Conflict, Grant, Parcel, Retired
@@ -129,14 +130,30 @@ class Views:
     def being_filled(self) -> Counter[str]:
         """Return, by class, the deposits under way that keep a promise of that very class."""
         found: Counter[str] = Counter()
+        promises = self.rights.escrow.promises | self.unheard()
         for door in self.map.doors:
             compartment = self.compartments[door]
             intent = compartment.intent
             if compartment.custody is Custody.DEPOSITING and intent is not None:
-                promise = self.rights.escrow.promises.get(intent.reservation or "")
+                promise = promises.get(intent.reservation or "")
                 found[self.kind_of(door)] += promise is not None and promise.kind == self.kind_of(
                     door
                 )
+        return found
+
+    def unheard(self) -> dict[str, Reservation]:
+        """Return the promises that a capability alone tells of: shown here, not kept yet.
+
+        Their rights are among the hub's: it has spent them, whether or not that was heard.
+        """
+        found = {}
+        for grant in self.rights.others.values():
+            of, (size, _, band) = grant.of or "", grant.room.partition(" ")
+            stands = grant.grant == "reservation" and ":s" in grant.ref and not grant.revoked
+            if not stands or not of or size not in SIZES or self.known(of):
+                continue
+            if of not in self.rights.escrow.unheard and not self.rights.is_used(grant):
+                found[of] = Reservation(of, size, band, "", 0, grant.until_ms)
         return found
 
     def site_free(self, kind: str) -> int:

@@ -5,6 +5,7 @@ Sockets, certificates and keys are the shell's; it tells what happened, and here
 
 from dataclasses import replace
 
+from gateway.core import cloud
 from gateway.core.inputs import AccessTold, CodeKeyTold, Decommissions, KeyRotates, TrustTold
 from gateway.core.screen import Screen
 from gateway.core.state import State
@@ -21,6 +22,7 @@ PIN_HEX = 64
 def trust_told(state: State, told: TrustTold) -> None:
     """Take in whom this site believes: the whole of it, in place of what was told before."""
     state.signers, state.denied = told.signers, told.denied
+    cloud.end_sessions(state)
 
 
 # --- attempts ---------------------------------------------------------------------------------

@@ -19,6 +19,22 @@ def refusal(now: Now, until_ms: int | None) -> str:
     return "late" if now.wall_ms + now.error_ms > until_ms else ""
 
 
+def surely_over(now: Now, until_ms: int) -> bool:
+    """Return whether an end has passed for certain, by the floor or by a trusted clock."""
+    return now.floor_ms >= until_ms or surely_past(now, until_ms)
+
+
+def perhaps_over(now: Now, until_ms: int) -> bool:
+    """Return whether an end may have passed by a trusted clock, or has by the floor alone."""
+    trusted = now.trust is not Trust.FLOOR
+    return now.floor_ms >= until_ms or (trusted and now.wall_ms + now.error_ms >= until_ms)
+
+
+def surely_before(now: Now, begins_ms: int) -> bool:
+    """Return whether a trusted clock says that this moment has surely not come yet."""
+    return now.trust is not Trust.FLOOR and now.wall_ms + now.error_ms < begins_ms
+
+
 def surely_past(now: Now, until_ms: int) -> bool:
     """Return whether this moment has passed for certain."""
     return now.trust is not Trust.FLOOR and now.wall_ms - now.error_ms >= until_ms

@@ -15,7 +15,7 @@ What the hub is owed and what it may ask:
 - Rights go to the hub from what the site has above its floor, in batches.
 """
 
-from gateway.core import clocks, doors, fence, promises, quota
+from gateway.core import clocks, doors, fence, grants, promises, quota
 from gateway.core.screen import Screen
 from gateway.core.state import Opening, Phase, State
 from sync import facts
@@ -54,20 +54,24 @@ def arrived(state: State, entries: tuple[Taken, ...]) -> None:
     if ahead:
         fence.raised(state, "peer.ahead")
     state.changed = True
-    _end_sessions(state)
+    end_sessions(state)
     if state.begun:
         _clear_stuck(state)
 
 
-def _end_sessions(state: State) -> None:
+def end_sessions(state: State) -> None:
     """Whoever's right has ended is told so, unless a door waits for them."""
+    ends = state.settings.screen_ms
     for session in state.sessions.values():
-        courier = state.book.couriers.get(session.courier or "")
-        if courier is not None and courier.revoked:
+        if grants.ended(state, session.courier):
             session.courier = None
             if session.screen.name.startswith("deliver") and session.screen.door is None:
-                ends = state.settings.screen_ms
                 screen = Screen("deliver.enter", why="staff.revoked", ends_ms=ends)
+                state.show(session.kiosk, screen)
+        if grants.ended(state, session.service):
+            session.service = None
+            if session.screen.name.startswith("service") and session.screen.name != "service.open":
+                screen = Screen("capability.refused", why="capability.revoked", ends_ms=ends)
                 state.show(session.kiosk, screen)
 
 
@@ -133,12 +137,17 @@ def _refusal(state: State, request: Request) -> str:  # noqa: PLR0911  # the ord
     refused, _ = doors.refusal(state, door)
     if refused:
         return refused
-    if quota.rate_reached(state):
+    if quota.rate_reached(state) and not _agreed(request) and not quota.on_site(state):
         return "support.rate"
     occupied = state.compartment(door).custody is not Custody.FREE
     if occupied and quota.occupied_reached(state, _authority(request)):
         return "support.occupied"
     return ""
+
+
+def _agreed(request: Request) -> bool:
+    """Return whether two accounts stand behind it: more doors than one may open alone."""
+    return request.second not in {"", request.by}
 
 
 def _authority(request: Request) -> str:

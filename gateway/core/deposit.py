@@ -10,9 +10,9 @@ a compartment with a climate band: those are for promises of that very band.
 """
 
 from base64 import b64encode
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from gateway.core import doors, fence, keypad, promises, views
+from gateway.core import choice, doors, fence, grants, keypad, promises, takeback, views
 from gateway.core.inputs import Button, ButtonPressed, ParcelScanned, StaffCodeEntered
 from gateway.core.screen import Screen
 from gateway.core.state import Annex, Opening, Phase, Session, State
@@ -21,7 +21,8 @@ from sync.capacity import Reservation
 from sync.custody import Custody
 from sync.errors import TheirsInvalid
 from sync.join import log_order
-from sync.records import Parcel
+from sync.records import Grant
+from sync.rights import ONCE
 
 MINE_MAX = 100
 """Own deposits kept for taking back in one session; a courier brings some sixty at one stop."""
@@ -43,32 +44,73 @@ def secret_entered(state: State, entered: StaffCodeEntered) -> None:
         enter(state, entered.kiosk, found.why, found.wait_s)
         return
     session = state.sessions[entered.kiosk]
-    if session.courier != found.ref:
-        session.courier, session.mine = found.ref, []
+    begin(session, found.ref)
     scan(state, session)
 
 
+def begin(session: Session, ref: str) -> None:
+    """Let somebody deliver by this right; whoever comes back has their own deposits still."""
+    kept = session.mine if session.courier == ref else []
+    session.clear()
+    session.courier, session.mine = ref, kept
+
+
 def scan(state: State, session: Session, why: str = "", door: int | None = None) -> None:
-    """Ask for the next parcel; `door` is where the last one went."""
+    """Ask for the next parcel; `door` is where the last one went.
+
+    Who has a right to one parcel is done after it; who has one for a parcel that it names is asked
+    for nothing, so the next step back is out.
+    """
     session.identity, session.size, session.tried = None, None, []
+    right = grants.find(state, session.courier)
+    if right is not None and right.grant in ONCE:
+        if state.book.rights.is_used(right):
+            _done(state, session, door)
+            return
+        if why and (session.fixed or session.room):
+            _refuse(state, session, why)
+            return
+        if session.fixed:
+            _home(state, session)
+            return
     ends = state.settings.courier_ms
     state.show(session.kiosk, Screen("deliver.scan", why=why, door=door, ends_ms=ends))
+
+
+def _done(state: State, session: Session, door: int | None) -> None:
+    """The one parcel is in: thanks, and it can be taken back; or it was, and that is all."""
+    if not takeback.own(state, session):
+        _home(state, session)
+        return
+    ends = state.settings.result_ms
+    state.show(session.kiosk, Screen("deliver.done", door=door, ends_ms=ends))
+
+
+def _home(state: State, session: Session) -> None:
+    session.clear()
+    state.show(session.kiosk, Screen("welcome"))
+
+
+def _refuse(state: State, session: Session, why: str) -> None:
+    session.clear()
+    ends = state.settings.result_ms
+    state.show(session.kiosk, Screen("capability.refused", why=why, ends_ms=ends))
 
 
 def scanned(state: State, parcel: ParcelScanned) -> None:
     """Take a tracking number."""
     session = state.sessions[parcel.kiosk]
-    courier = state.book.couriers.get(session.courier or "")
-    if courier is None or courier.revoked or not _asked_for(session, "deliver.scan"):
+    right = grants.find(state, session.courier)
+    if right is None or not _asked_for(session, "deliver.scan"):
         return
-    why = keypad.courier_refusal(state, courier)
+    why = keypad.courier_refusal(state, right)
     if why or state.book.fenced:
         session.courier = None
         enter(state, parcel.kiosk, why)
         return
     text = parcel.tracking.strip()
     try:
-        identity = codes.parcel_identity(f"{courier.tenant}/{text}/1")
+        identity = codes.parcel_identity(f"{right.tenant}/{text}/1")
     except TheirsInvalid:
         scan(state, session, "parcel.malformed")
         return
@@ -76,6 +118,16 @@ def scanned(state: State, parcel: ParcelScanned) -> None:
     if _is_here(state, identity):
         ends = state.settings.courier_ms
         state.show(session.kiosk, Screen("deliver.again", why="parcel.already_here", ends_ms=ends))
+        return
+    choose_size(state, session)
+
+
+def brings(state: State, session: Session, identity: str, salt: bytes) -> None:
+    """Take the one parcel that a right is about: nobody has to type its number."""
+    session.fixed = session.identity = identity
+    session.salt = salt
+    if _is_here(state, identity):
+        _refuse(state, session, "parcel.already_here")
         return
     choose_size(state, session)
 
@@ -103,12 +155,19 @@ def another_piece(state: State, pressed: ButtonPressed) -> None:
 
 def choose_size(state: State, session: Session, why: str = "") -> None:
     """Ask for the size, with how many can be given of each."""
-    choice = _choice(state, session)
-    band = choice.promise.band if choice.promise else ""
+    size, _, band = session.room.partition(" ")
+    if size in facts.SIZES:
+        if why:
+            scan(state, session, "capability.no_room")
+        else:
+            _next_compartment(state, session, size)
+        return
+    found = choice.find(state, session)
+    promise = found.promise
+    band = promise.band if promise else band
     known = {item.size for item in state.book.map.doors.values() if item.band == band}
-    sizes = tuple((size, _count(state, choice, size)) for size in facts.SIZES if size in known)
-    promise = choice.promise
-    if promise is not None and not choice.kept and not any(count for _, count in sizes):
+    sizes = tuple((size, choice.count(state, found, size)) for size in facts.SIZES if size in known)
+    if promise is not None and not found.kept and not any(count for _, count in sizes):
         scan(state, session, "reservation.rerouted")
         return
     ends = state.settings.courier_ms
@@ -148,18 +207,44 @@ def _next_compartment(state: State, session: Session, least: facts.Size) -> None
     """Open the best compartment of at least this size, or say that there is none."""
     if session.identity is None or session.courier is None:
         return
-    if state.book.fenced:
-        scan(state, session, "site.fenced")
+    refused = _refusal(state, session.courier)
+    if refused:
+        scan(state, session, refused)
         return
-    choice, rank = _choice(state, session), facts.SIZES.index(least)
-    free = [door for door in choice.doors if _rank(state, door) >= rank and choice.may(state, door)]
+    found, rank = choice.find(state, session), facts.SIZES.index(least)
+    fitting = [door for door in found.doors if choice.rank(state, door) >= rank]
+    free = [door for door in fitting if found.may(state, door)]
     if not free:
         choose_size(state, session, "size.none_free")
         return
     door = free[0]
     session.tried.append(door)
     session.size = state.item(door).size
-    _open(state, session, door, "asked", choice.promise)
+    _open(state, session, door, "asked", found.promise)
+
+
+def _refusal(state: State, courier: str) -> str:
+    """Return why nothing can be given away by this right at this moment, or nothing.
+
+    A right to one parcel opens one compartment at a time, at whatever kiosk it was shown.
+    """
+    if state.book.fenced:
+        return "site.fenced"
+    right = grants.find(state, courier)
+    if right is None or right.grant not in ONCE:
+        return ""
+    return once_refusal(state, right)
+
+
+def once_refusal(state: State, right: Grant) -> str:
+    """Return why a right to one parcel cannot open a compartment now, or nothing."""
+    if state.book.rights.is_used(right):
+        return "capability.used"
+    busy = any(
+        opening.by == right.ref and opening.purpose == "deposit" and opening.phase is not Phase.LATE
+        for opening in state.openings.values()
+    )
+    return "capability.in_use" if busy else keypad.courier_refusal(state, right)
 
 
 def _open(state: State, session: Session, door: int, why: str, promise: Reservation | None) -> None:
@@ -181,87 +266,6 @@ def _unsure(state: State, door: int) -> bool:
         return True
     first = log_order(epoch)[0] == 1
     return not first and not state.item(door).occupancy and compartment.proved != epoch
-
-
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    """What there is for this parcel: compartments, best first, and whose rights they need.
-
-    `kept`: its promise is among those that its class has room for.
-    """
-
-    doors: list[int]
-    promise: Reservation | None
-    kept: bool
-    room: promises.Room
-
-    def may(self, state: State, door: int) -> bool:
-        """Return whether a compartment may be given to this parcel.
-
-        A claimed one is not among the free that rights are counted by: it takes nobody's.
-        """
-        kind, claimed = state.book.kind_of(door), _is_claimed(state, door)
-        promised = self.promise is not None and self.promise.kind == kind
-        if promised and (claimed or self.kept):
-            return True
-        return self.room.own(kind) >= (0 if claimed else 1)
-
-
-def _is_claimed(state: State, door: int) -> bool:
-    return state.compartment(door).custody is Custody.CLAIMED
-
-
-def _rank(state: State, door: int) -> int:
-    return facts.SIZES.index(state.item(door).size)
-
-
-def _choice(state: State, session: Session) -> _Choice:
-    """Find what can be given, best first: size, reach, wear, number.
-
-    What is claimed comes last: there the courier must look first.
-    """
-    promise = promises.match(state, session.identity) if session.identity is not None else None
-    band, found = promise.band if promise else "", []
-    for door, item in state.book.map.doors.items():
-        if item.band == band and door not in session.tried and assignable(state, door):
-            reach = 0 if (item.reach == "low") == session.low else 1
-            wear = state.compartment(door).openings
-            found.append((_is_claimed(state, door), _rank(state, door), reach, wear, door))
-    room = promises.room(state)
-    kept = promise is not None and room.keeps(promise)
-    return _Choice([door for *_, door in sorted(found)], promise, kept, room)
-
-
-def _count(state: State, choice: _Choice, size: facts.Size) -> int:
-    """Return how many compartments of exactly this size can be given one after the other."""
-    there = [door for door in choice.doors if state.item(door).size == size]
-    given = [door for door in there if choice.may(state, door)]
-    claimed = sum(_is_claimed(state, door) for door in given)
-    own = choice.room.own(state.book.kind_of(there[0])) if there else 0
-    return min(len(given), max(own, 0) + claimed) or min(len(given), 1)
-
-
-def assignable(state: State, door: int) -> bool:
-    """Return whether a compartment can be given to a parcel now (ARCHITECTURE, invariant 6)."""
-    compartment, look = state.compartment(door), state.look(door)
-    if compartment.custody is Custody.CLAIMED:
-        boot, mono = compartment.claimed_at or state.now.at
-        since = mono if boot == state.now.boot else state.started_ms
-        if state.mono - since <= state.settings.claimed_ms:
-            return False
-    elif compartment.custody is not Custody.FREE:
-        return False
-    if state.book.fenced or state.book.cautious(door):
-        return False
-    has_sensor = state.item(door).occupancy != ""
-    return (
-        not compartment.disabled
-        and compartment.door_open is not True
-        and look.open is False
-        and (look.occupied is False if has_sensor else True)
-        and doors.refusal(state, door)[0] == ""
-        and door not in state.openings
-    )
 
 
 def closed(state: State, opening: Opening) -> None:
@@ -301,6 +305,7 @@ def _stored(state: State, opening: Opening, basis: facts.Basis) -> None:
         return
     annex = canonical.decode(opening.annex.data)
     identity = f"{annex['tenant']}/{annex['tracking']}/{annex['piece']}"
+    told = state.book.unheard().get(opening.reservation or "")
     key = state.settings.code_key
     tag = b64encode(codes.parcel_tag(key.key, key.site, identity)).decode()
     ref = state.write(
@@ -318,7 +323,7 @@ def _stored(state: State, opening: Opening, basis: facts.Basis) -> None:
         opening.annex,
     )
     if opening.reservation is not None:
-        promises.used(state, opening.reservation, ref)
+        promises.used(state, opening.reservation, ref, told)
     session = state.sessions.get(opening.kiosk or "")
     if session is not None and session.courier == opening.by:
         session.mine = [*session.mine[-MINE_MAX + 1 :], ref]
@@ -335,10 +340,11 @@ def retry(state: State, pressed: ButtonPressed) -> None:
     door = session.screen.door
     if session.identity is None or session.courier is None or door is None:
         return
-    choice = _choice(state, replace(session, tried=[]))
-    again = door in choice.doors and choice.may(state, door)
+    found = choice.find(state, replace(session, tried=[]))
+    again = door in found.doors and found.may(state, door)
+    again = again and not _refusal(state, session.courier)
     if _asked_for(session, "deliver.empty") and again:
-        _open(state, session, door, "again", choice.promise)
+        _open(state, session, door, "again", found.promise)
     elif _asked_for(session, "deliver.empty", "deliver.fault") and session.size is not None:
         _next_compartment(state, session, session.size)
 
@@ -354,7 +360,7 @@ def answered(state: State, pressed: ButtonPressed) -> None:
         _looked(state, session, opening, empty=yes)
     elif _asked_for(session, "deliver.confirm") and opening.phase is Phase.ASKING:
         if opening.purpose == "take_back":
-            _judge_take_back(state, opening, inside=yes, basis="person")
+            takeback.judge(state, opening, inside=yes, basis="person")
         elif yes:
             _stored(state, opening, "person")
         else:
@@ -374,73 +380,3 @@ def _looked(state: State, session: Session, opening: Opening, *, empty: bool) ->
     session.screen = Screen("deliver.scan")
     if session.size is not None:
         _next_compartment(state, session, session.size)
-
-
-# --- taking back ------------------------------------------------------------------------------
-
-
-def mine(state: State, pressed: ButtonPressed) -> None:
-    """Show the own deposits of this session that are still here."""
-    session = state.sessions[pressed.kiosk]
-    if session.courier is not None and _asked_for(session, "deliver.scan", "deliver.took"):
-        _show_mine(state, session)
-
-
-def _show_mine(state: State, session: Session, why: str = "") -> None:
-    here = tuple(parcel.door for parcel in _own(state, session))
-    ends = state.settings.courier_ms
-    state.show(session.kiosk, Screen("deliver.mine", doors=here, why=why, ends_ms=ends))
-
-
-def _own(state: State, session: Session) -> list[Parcel]:
-    """Return the own deposits of this session that no recipient has had open."""
-    found = [state.book.parcels[ref] for ref in session.mine if ref in state.book.parcels]
-    claimed = Custody.CLAIMED
-    return [parcel for parcel in found if state.compartment(parcel.door).custody is not claimed]
-
-
-def take_back(state: State, pressed: ButtonPressed) -> None:
-    """Open the compartment of an own deposit of this session."""
-    session = state.sessions[pressed.kiosk]
-    if session.courier is None or not _asked_for(session, "deliver.mine"):
-        return
-    own = {str(parcel.door): parcel for parcel in _own(state, session)}
-    parcel = own.get(pressed.argument)
-    if parcel is None or parcel.by != session.courier:
-        return
-    refused = "door.fenced" if fence.holds(state, parcel.door) else ""
-    refused = refused or doors.refusal(state, parcel.door)[0]
-    if not refused and parcel.door in state.openings:
-        refused = "door.busy"
-    if refused:
-        _show_mine(state, session, refused)
-        return
-    opening = Opening(
-        parcel.door, "take_back", Phase.WAITING, by=session.courier, of=parcel.ref,
-        kiosk=session.kiosk,
-    )  # fmt: skip
-    doors.start(state, opening)
-
-
-def take_back_closed(state: State, opening: Opening) -> None:
-    """The door is closed again: is the parcel out?"""
-    if state.compartment(opening.door).custody is not Custody.COLLECTING:
-        doors.drop(state, opening)
-    elif opening.occupied is None:
-        opening.phase = Phase.ASKING
-        state.timers["door", opening.door] = state.mono + state.settings.ask_ms
-        views.tell(state, opening, "confirm")
-    else:
-        _judge_take_back(state, opening, inside=opening.occupied, basis="sensor")
-
-
-def _judge_take_back(state: State, opening: Opening, *, inside: bool, basis: facts.Basis) -> None:
-    if inside:
-        state.write(facts.ParcelLeft(of=opening.of, door=opening.door))
-        views.tell(state, opening, "fault", why="parcel.left")
-    else:
-        state.write(
-            facts.ParcelTakenBack(of=opening.of, door=opening.door, by=opening.by, basis=basis)
-        )
-        views.tell(state, opening, "took")
-    doors.drop(state, opening)

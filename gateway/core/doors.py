@@ -9,7 +9,7 @@ and its power rail is free. An opening inside the command window is that intent'
 from collections.abc import Callable
 from typing import assert_never
 
-from gateway.core import fence, views
+from gateway.core import fence, grants, views
 from gateway.core.inputs import PulseDone
 from gateway.core.outputs import Pulse
 from gateway.core.state import Opening, Phase, Rail, State
@@ -122,14 +122,9 @@ def may_leave(state: State, pulse: Pulse) -> bool:
 
 def _barred(state: State, opening: Opening) -> str:
     """Return why this door is not commanded any more: its grant has ended, or a fence stands."""
-    if _revoked(state, opening):
+    if grants.ended(state, opening.by):
         return "code.revoked" if opening.by in state.book.rights.collects else "staff.revoked"
     return fence.bars(state, opening)
-
-
-def _revoked(state: State, opening: Opening) -> bool:
-    """Return whether the grant this door opens by has ended: seen, it wins at every step."""
-    return opening.by in state.book.rights.revoked
 
 
 def pulse_done(state: State, done: PulseDone) -> None:

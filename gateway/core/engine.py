@@ -5,9 +5,22 @@ an effect leaves only when everything written before it is durable, and a pulse 
 deadline. After `PersistFailed` nothing leaves any more: the shell recovers a new engine.
 """
 
+from dataclasses import replace
 from typing import assert_never
 
-from gateway.core import access, capabilities, cloud, deposit, doors, fence, keypad, pickup, service
+from gateway.core import (
+    access,
+    capabilities,
+    cloud,
+    deposit,
+    doors,
+    fence,
+    keypad,
+    pickup,
+    service,
+    takeback,
+    technician,
+)
 from gateway.core.inputs import (
     AccessTold,
     AnnexEraseAsked,
@@ -63,7 +76,7 @@ from sync.book import Book
 doors.JUDGES.update(
     collect=pickup.closed,
     deposit=deposit.closed,
-    take_back=deposit.take_back_closed,
+    take_back=takeback.closed,
     support=service.support_closed,
     grace=pickup.grace_over,
 )
@@ -72,8 +85,10 @@ ENDINGS = {"full": "log.full"}
 """Why the log failed, in the words of the screens; anything else is `log.failed`."""
 
 DECOMMISSIONED = "site.decommissioned"
-PERSON = (CodeEntered, StaffCodeEntered, ParcelScanned, CapabilityScanned, ButtonPressed)
+Person = CodeEntered | StaffCodeEntered | ParcelScanned | CapabilityScanned | ButtonPressed
 """What somebody does at a kiosk."""
+ASIDE = frozenset({"help", "capability.refused"})
+"""Screens that end nobody's work: whoever was at it goes on from there."""
 EVIDENCE = (DoorSeen, OccupancySeen, BoardSilent, BoardBack, PulseDone)
 """What the boards tell is heard before a timer of the same moment judges without it."""
 
@@ -155,7 +170,7 @@ class Engine:
         return Screen("out_of_service", why=why)
 
     def _refuse_all(self, happened: Input, why: str) -> list[Output]:
-        if isinstance(happened, PERSON):
+        if isinstance(happened, Person):
             return [Show(happened.kiosk, self._out_of_service(why))]
         return [Answer(happened.token, why)] if isinstance(happened, Command) else []
 
@@ -183,13 +198,7 @@ class Engine:
     def _dispatch(self, happened: Input) -> None:  # noqa: C901, PLR0912  # one line an input
         state = self.state
         match happened:
-            case (
-                CodeEntered()
-                | StaffCodeEntered()
-                | ParcelScanned()
-                | CapabilityScanned()
-                | ButtonPressed()
-            ):
+            case _ if isinstance(happened, Person):
                 if happened.kiosk in state.sessions:
                     self._person(happened)
             case DoorSeen() if happened.door in state.book.map.doors:
@@ -246,14 +255,7 @@ class Engine:
             case _:
                 assert_never(happened)
 
-    def _person(
-        self,
-        happened: CodeEntered
-        | StaffCodeEntered
-        | ParcelScanned
-        | CapabilityScanned
-        | ButtonPressed,
-    ) -> None:
+    def _person(self, happened: Person) -> None:
         state = self.state
         if not state.book.map.doors:
             state.show(happened.kiosk, Screen("out_of_service", why="site.no_map"))
@@ -275,8 +277,10 @@ class Engine:
     def _button(self, pressed: ButtonPressed) -> None:  # noqa: C901, PLR0912  # one line a button
         state, session = self.state, self.state.sessions[pressed.kiosk]
         match pressed.button:
-            case Button.HOME if session.courier is not None and session.screen.name == "help":
+            case Button.HOME if session.screen.name in ASIDE and session.courier is not None:
                 deposit.scan(state, session)  # asking for help ends no courier's round
+            case Button.HOME if session.screen.name in ASIDE and session.service is not None:
+                technician.menu(state, session)
             case Button.HOME:
                 self._home(session)
             case Button.COLLECT:
@@ -284,6 +288,8 @@ class Engine:
                 pickup.enter(state, pressed.kiosk)
             case Button.DELIVER if session.courier is None:
                 deposit.enter(state, pressed.kiosk)
+            case Button.NEXT if session.service is not None:
+                technician.menu(state, session)
             case Button.DELIVER | Button.NEXT:
                 if session.courier is not None:
                     deposit.scan(state, session)
@@ -305,18 +311,15 @@ class Engine:
             case Button.YES | Button.NO:
                 deposit.answered(state, pressed)
             case Button.MINE:
-                deposit.mine(state, pressed)
+                takeback.mine(state, pressed)
             case Button.TAKE_BACK:
-                deposit.take_back(state, pressed)
+                takeback.take_back(state, pressed)
             case _:
-                assert_never(pressed.button)
+                technician.pressed(state, pressed)
 
     def _home(self, session: Session) -> None:
         """End a session: nobody's rights stay at the screen."""
-        session.courier = session.parcel = session.identity = session.size = None
-        session.grant = None
-        session.salt, session.low = b"", False
-        session.tried, session.mine = [], []
+        session.clear()
         self.state.show(session.kiosk, Screen("welcome"))
 
     def _stay(self, session: Session) -> None:
@@ -407,7 +410,7 @@ class Engine:
 
     # --- timers -------------------------------------------------------------------------------
 
-    def _timer(self, key: TimerKey) -> None:
+    def _timer(self, key: TimerKey) -> None:  # noqa: C901  # one line a timer
         state, (what, which) = self.state, key
         match what:
             case "door":
@@ -418,6 +421,8 @@ class Engine:
                 doors.rail_free(state, str(which))
             case "refusals":
                 keypad.write_uncharged(state)
+            case "unscanned":
+                capabilities.write_unscanned(state)
             case "access":
                 access.again(state, str(which))
             case "home":
@@ -434,7 +439,4 @@ class Engine:
 
 
 def _with_warning(screen: Screen, *, warn: bool) -> Screen:
-    return Screen(
-        screen.name, screen.door, screen.why, screen.count, screen.size, screen.doors,
-        screen.sizes, screen.ends_ms, warn,
-    )  # fmt: skip
+    return replace(screen, warn=warn)

@@ -105,6 +105,12 @@ class Button(StrEnum):
     TAKE_BACK = "take_back"  # [compartment number]
     NEXT = "next"
     HELP = "help"
+    DOOR = "door"  # [compartment number]
+    TEST = "test"
+    EMPTY = "empty"
+    OCCUPIED = "occupied"
+    DISABLE = "disable"
+    ENABLE = "enable"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from typing import Literal
 
-from gateway.core import clocks, policy, quota
+from gateway.core import grants, policy, quota
 from gateway.core.state import State
 from sync import codes, facts
 from sync.custody import Custody
@@ -72,20 +72,25 @@ def _granted(state: State, entered: str) -> Found | Refused | None:
     for grant in state.book.rights.collects.values():
         if not _is_tag(tags.get(grant.key_version), grant.tag):
             continue
-        capped = ":h" in grant.ref and quota.occupied_reached(state, quota.HUB)
-        why = grant_refusal(state, grant) or ("support.occupied" if capped else "")
+        why = grant_refusal(state, grant) or capped(state, grant)
         if not why:
             return Found(state.book.parcels[grant.of or ""], grant.ref)
     return _uncharged(state, "long", why) if why else None
 
 
+def capped(state: State, grant: Grant) -> str:
+    """Return why a right of the hub's to collect is held back: too many were used lately."""
+    many = grants.is_hubs(grant.ref, grant) and quota.occupied_reached(state, quota.HUB)
+    return "support.occupied" if many else ""
+
+
 def grant_refusal(state: State, grant: Grant) -> str:
     """Return why a right to collect cannot be used now, or nothing."""
-    use, parcel = state.book.rights.uses.get(grant.ref), state.book.parcels.get(grant.of or "")
-    late = clocks.refusal(state.now, grant.until_ms)
-    if grant.revoked:
+    parcel = state.book.parcels.get(grant.of or "")
+    late = grants.late(state, grant)
+    if grant.revoked or grants.ended(state, grant.ref):
         return "code.revoked"
-    if (use is not None and use.used is not None) or parcel is None:
+    if state.book.rights.is_used(grant) or parcel is None:
         return "code.retired"
     if grant.ref in state.book.rights.cautious:
         return "door.cautious"
@@ -253,8 +258,8 @@ def courier(state: State, typed: str) -> Grant | Refused:
 
 def courier_refusal(state: State, known: Grant) -> str:
     """Return why a courier's right cannot be used now, or nothing."""
-    late = clocks.refusal(state.now, known.until_ms)
-    if known.revoked:
+    late = grants.late(state, known)
+    if known.revoked or grants.ended(state, known.ref):
         return "staff.revoked"
     if known.ref in state.book.rights.cautious:
         return "staff.cautious"

@@ -4,7 +4,7 @@ A code is consumed by `parcel.collected` alone: opened, closed, empty by evidenc
 re-opening over. Whatever else happens leaves it good.
 """
 
-from gateway.core import doors, fence, keypad, quota, views
+from gateway.core import doors, fence, grants, keypad, quota, views
 from gateway.core.inputs import ButtonPressed, CodeEntered
 from gateway.core.screen import Screen
 from gateway.core.state import Opening, Phase, State
@@ -33,7 +33,7 @@ def code_entered(state: State, entered: CodeEntered) -> None:
         return
     session.parcel = found.parcel.ref
     session.grant = None if found.by == "code" else found.by
-    _open(state, entered.kiosk, found.parcel, "asked")
+    open_for(state, entered.kiosk, found.parcel, "asked")
 
 
 def open_again(state: State, pressed: ButtonPressed) -> None:
@@ -47,10 +47,11 @@ def open_again(state: State, pressed: ButtonPressed) -> None:
     if why:
         enter(state, pressed.kiosk, why)
         return
-    _open(state, pressed.kiosk, parcel, "reopen")
+    open_for(state, pressed.kiosk, parcel, "reopen")
 
 
-def _open(state: State, kiosk: str, parcel: Parcel, why: str) -> None:
+def open_for(state: State, kiosk: str, parcel: Parcel, why: str) -> None:
+    """Open the parcel's door for whoever is at the kiosk, by the session's grant or the code."""
     door = parcel.door
     held = _held_back(state, door)
     if held:
@@ -71,7 +72,7 @@ def _open(state: State, kiosk: str, parcel: Parcel, why: str) -> None:
         state.show(kiosk, screen)
         return
     by = state.sessions[kiosk].grant or "code"
-    if ":h" in by and going_on is None:
+    if grants.is_hubs(by, grants.find(state, by)) and going_on is None:
         quota.count_occupied(state, quota.HUB)
     opening = Opening(door, "collect", Phase.WAITING, by=by, of=parcel.ref, kiosk=kiosk)
     doors.start(state, opening, why)

@@ -14,6 +14,7 @@ from sync import codes, facts
 from sync.capacity import Escrow, Reservation
 from sync.custody import Custody
 from sync.join import ref_order
+from sync.records import Parcel
 
 BAND_MAX = 64
 """Characters of a climate band that are written again: a longer one is no class of any site."""
@@ -46,8 +47,9 @@ class Room:
     def keeps(self, promise: Reservation) -> bool:
         """Return whether its class has room for a promise: the oldest come first."""
         kind = promise.kind
-        owed = [one.ref for one in self.escrow.oldest_first(kind)]
-        return promise.ref in owed[: max(0, self.free[kind] + self.filling[kind])]
+        owed = {one.ref for one in self.escrow.oldest_first(kind)} | {promise.ref}
+        first = sorted(owed, key=ref_order)[: max(0, self.free[kind] + self.filling[kind])]
+        return promise.ref in first
 
 
 def room(state: State) -> Room:
@@ -56,16 +58,40 @@ def room(state: State) -> Room:
     escrow = book.rights.escrow
     filling: Counter[str] = Counter()
     sure: Counter[str] = Counter()
-    for door in book.map.doors if escrow.promises else ():
+    promises = standing(state)
+    for door in book.map.doors if promises else ():
         compartment = book.compartments[door]
         if compartment.custody is Custody.DEPOSITING and compartment.intent is not None:
-            promise = escrow.promises.get(compartment.intent.reservation or "")
+            promise = promises.get(compartment.intent.reservation or "")
             kind = book.kind_of(door)
             if promise is not None and promise.kind == kind:
                 filling[kind] += 1
                 sure[kind] += compartment.before is Custody.FREE
-    made = Counter(promise.kind for promise in escrow.promises.values())
+    made = Counter(promise.kind for promise in promises.values())
     return Room(escrow, book.free(), filling, sure, made)
+
+
+def standing(state: State) -> dict[str, Reservation]:
+    """Return the promises that stand: those heard of, and those that a capability told of.
+
+    One of the latter that surely is over and that nobody is filling stands no more; its entry, when
+    it is heard, ends as every other.
+    """
+    told = state.book.unheard()
+    live = {
+        ref: one
+        for ref, one in told.items()
+        if _stands(state, ref) or not clocks.surely_over(state.now, one.until_ms or 0)
+    }
+    return live | state.book.rights.escrow.promises
+
+
+def given(state: State, ref: str) -> Reservation | None:
+    """Return the promise that a capability names, heard of or not: kept by nobody, not over."""
+    promise = standing(state).get(ref)
+    if promise is None or promise.cancelled or ref in state.book.rights.cautious:
+        return None
+    return None if _stands(state, ref) else promise
 
 
 def match(state: State, identity: str) -> Reservation | None:
@@ -89,9 +115,12 @@ def _stands(state: State, ref: str) -> bool:
     )
 
 
-def used(state: State, ref: str, parcel: str) -> None:
-    """The promised parcel is in: the promise ends, and its right, wherever the parcel lies."""
-    promise = state.book.rights.escrow.promises.get(ref)
+def used(state: State, ref: str, parcel: str, told: Reservation | None = None) -> None:
+    """The promised parcel is in: the promise ends, and its right, wherever the parcel lies.
+
+    `told`: what a capability says of a promise that was not heard of yet. It ends all the same.
+    """
+    promise = state.book.rights.escrow.promises.get(ref) or told
     if promise is not None:
         _close(state, promise, "used", parcel)
 
@@ -139,20 +168,33 @@ def ends(state: State) -> list[int]:
     ]
 
 
+def tags(state: State, parcel: Parcel) -> set[str]:
+    """Return a parcel's keyed tags: its own, and by every other key of this site."""
+    known = {parcel.tag: parcel.key_version}
+    for version in state.keys:
+        if version != parcel.key_version and parcel.identity is not None:
+            known[_tag(state, parcel, version)] = version
+    return set(known)
+
+
+def _tag(state: State, parcel: Parcel, version: int) -> str:
+    """Return a parcel's keyed tag by another key than its own; both it and its name are here."""
+    made = state.other_tags.get((parcel.ref, version))
+    if made is None:
+        key = state.keys[version]
+        made = b64encode(codes.parcel_tag(key.key, key.site, parcel.identity or "")).decode()
+        state.other_tags[parcel.ref, version] = made
+    return made
+
+
 def _parcel_of(state: State, promise: Reservation) -> str | None:
     """Return the live parcel that a promise is for."""
-    version, key = promise.key_version, state.key(promise.key_version)
+    version = promise.key_version
     for parcel in state.book.parcels.values():
         tag: str | None = parcel.tag
         if parcel.key_version != version:
-            tag = None
-            if key is not None and parcel.identity is not None:
-                known = state.other_tags.get((parcel.ref, version))
-                tag = (
-                    known
-                    or b64encode(codes.parcel_tag(key.key, key.site, parcel.identity)).decode()
-                )
-                state.other_tags[parcel.ref, version] = tag
+            makes = version in state.keys and parcel.identity is not None
+            tag = _tag(state, parcel, version) if makes else None
         if tag == promise.tag:
             return parcel.ref
     return None

@@ -10,13 +10,32 @@ from gateway.core.state import State
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
 HUB = "hub"
-"""All rights to collect that the hub gave out count as one authority."""
+"""All rights to collect that the hub gave out count as one authority, capabilities among them."""
+ON_SITE_MS = 5 * MINUTE_MS
+SCANS_MAX = 20
+"""Capabilities that one kiosk looks at in a minute: each costs a signature to check."""
 
 
 def rate_reached(state: State) -> bool:
     """Return whether support has opened as many doors as it may in a minute."""
     times = state.support_times
     return len(times) == times.maxlen and state.mono - times[0] < MINUTE_MS
+
+
+def on_site(state: State) -> bool:
+    """Return whether somebody with the right to be at this machine has just shown it."""
+    seen = state.on_site_ms
+    return seen is not None and state.mono - seen <= ON_SITE_MS
+
+
+def scan_wait_s(state: State, kiosk: str) -> int:
+    """Count a capability shown at a kiosk; return the seconds to wait where they are too many."""
+    times = state.scans.setdefault(kiosk, deque(maxlen=SCANS_MAX))
+    since = state.mono - times[0] if len(times) == SCANS_MAX else MINUTE_MS
+    if since < MINUTE_MS:
+        return -(-(MINUTE_MS - since) // 1000)
+    times.append(state.mono)
+    return 0
 
 
 def occupied_reached(state: State, authority: str) -> bool:

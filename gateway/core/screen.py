@@ -34,6 +34,13 @@ SCREENS: dict[str, str] = {
     "deliver.fault": "the door did not open: another compartment",
     "deliver.mine": "own deposits of this session, to take back (doors)",
     "deliver.took": "taken back",
+    "deliver.done": "stored, by a right that is good for one parcel (door); take back",
+    "capability.refused": "the QR code shown opens nothing (why; count: seconds to wait)",
+    "service.menu": "a technician types a compartment number; why: refused",
+    "service.door": "what a technician can do at a door; why: what was done, or refused",
+    "service.opening": "door is being opened for a test",
+    "service.open": "door is open for a test: look, close it",
+    "service.pairing": "a device may be paired now (count: minutes)",
     "support.open": "support opened a door",
     "help": "how to get help",
 }

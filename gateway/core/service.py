@@ -4,7 +4,7 @@ import hashlib
 from base64 import b64encode
 from dataclasses import fields
 
-from gateway.core import doors, fence, keypad, quota
+from gateway.core import doors, fence, keypad, quota, views
 from gateway.core.inputs import (
     AnnexEraseAsked,
     Command,
@@ -184,6 +184,7 @@ def support_opens(state: State, asked: SupportOpens) -> None:
         state.answer(asked.token, refused, door=door, wait_s=wait_s)
         return
     state.support_times.append(state.mono)
+    state.on_site_ms = state.mono
     parcel = state.book.parcel_in(door)
     opening = Opening(
         door, "support", Phase.WAITING, by=f"support:{asked.by}",
@@ -242,28 +243,35 @@ def support_closed(state: State, opening: Opening) -> None:
             )
         else:
             state.write(facts.CompartmentDoubted(door=opening.door, why="support.unseen"))
+    views.tell(state, opening, "door", why="service.tested")
     doors.drop(state, opening)
 
 
 def support_checked(state: State, checked: SupportChecked) -> None:
     """Somebody looked: their word stands unless the sensor says otherwise."""
-    door = checked.door
+    door, by = checked.door, f"support:{checked.by}"
+    code, ref = check(state, door, occupied=checked.occupied, by=by)
+    if code == "check.contradicted":
+        state.answer(checked.token, code, door=door, occupied=int(not checked.occupied))
+    elif code:
+        state.answer(checked.token, code, door=door)
+    else:
+        state.answer(checked.token, ref=ref)
+
+
+def check(state: State, door: int, *, occupied: bool, by: str) -> tuple[str, str]:
+    """Put on record what somebody saw; return (why not, reference)."""
     if door not in state.book.map.doors:
-        state.answer(checked.token, "door.unknown", door=door)
-        return
+        return "door.unknown", ""
     look = state.look(door)
     if door in state.openings or look.open:
-        state.answer(checked.token, "door.busy", door=door)
-        return
-    if look.occupied is not None and look.occupied is not checked.occupied:
-        state.answer(checked.token, "check.contradicted", door=door, occupied=int(look.occupied))
-        return
-    ref = state.write(
-        facts.CompartmentChecked(door=door, by=f"support:{checked.by}", occupied=checked.occupied)
-    )
+        return "door.busy", ""
+    if look.occupied is not None and look.occupied is not occupied:
+        return "check.contradicted", ""
+    ref = state.write(facts.CompartmentChecked(door=door, by=by, occupied=occupied))
     state.clear_alarm("occupancy.changed", door)
     state.clear_alarm("door.forced", door)
-    state.answer(checked.token, ref=ref)
+    return "", ref
 
 
 def set_service(state: State, asked: ServiceSet) -> None:
@@ -271,12 +279,16 @@ def set_service(state: State, asked: ServiceSet) -> None:
     if asked.door not in state.book.map.doors:
         state.answer(asked.token, "door.unknown", door=asked.door)
         return
-    by = f"support:{asked.by}"
-    fact: facts.AnyFact = facts.CompartmentDisabled(door=asked.door, by=by, why=asked.reason)
-    if asked.enabled:
-        state.clear_alarm("door.stuck", asked.door)
-        fact = facts.CompartmentEnabled(door=asked.door, by=by)
-    state.answer(asked.token, ref=state.write(fact))
+    by, why = f"support:{asked.by}", "" if asked.enabled else asked.reason or "asked"
+    state.answer(asked.token, ref=flag(state, asked.door, by, why))
+
+
+def flag(state: State, door: int, by: str, why: str) -> str:
+    """Take a compartment out of service and say why, or with no reason put it back."""
+    if why:
+        return state.write(facts.CompartmentDisabled(door=door, by=by, why=why))
+    state.clear_alarm("door.stuck", door)
+    return state.write(facts.CompartmentEnabled(door=door, by=by))
 
 
 def erase(state: State, asked: AnnexEraseAsked) -> None:

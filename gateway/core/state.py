@@ -39,7 +39,7 @@ from sync.sitemap import DoorItem
 DECISIONS = (
     facts.OpenIntended, facts.ParcelDeposited, facts.ReservationClosed, facts.CapacityTransferred,
     facts.CapacityReleased, facts.RequestDeclined, facts.CompartmentDisabled,
-    facts.CompartmentEnabled, facts.ConfigSet,
+    facts.CompartmentEnabled, facts.ConfigSet, facts.CapabilityAccepted,
 )  # fmt: skip
 """What is decided by what the site has read of the hub: these entries say how far (`seen`)."""
 NO_NEWS = (
@@ -140,6 +140,16 @@ class Session:
     low: bool = False
     tried: list[int] = field(default_factory=list)
     mine: list[str] = field(default_factory=list)
+    service: str | None = None  # the right by which a technician is at work
+    room: str = ""  # the class that a capability gives room in: `M`, or `M cold`
+    fixed: str | None = field(default=None, repr=False)  # the parcel that a capability is about
+
+    def clear(self) -> None:
+        """End it: nobody's rights stay at the screen."""
+        self.parcel = self.grant = self.courier = self.service = None
+        self.identity = self.size = self.fixed = None
+        self.salt, self.low, self.room = b"", False, ""
+        self.tried, self.mine = [], []
 
 
 TimerKey = tuple[str, int | str]
@@ -166,6 +176,9 @@ class State:
         self.uncharged_why = ""
         self.uncharged_form: Literal["short", "long", "staff"] = "short"
         self.support_times: deque[int] = deque(maxlen=settings.support_doors_per_minute)
+        self.on_site_ms: int | None = None
+        self.scans: dict[str, deque[int]] = {}
+        self.unscanned, self.unscanned_why = 0, ""  # capabilities refused, to be written together
         self.occupied_times: dict[str, deque[int]] = {}
         self.keys = {key.version: key for key in (*settings.older_keys, settings.code_key)}
         self.changed = False  # something that the cloud's promises depend on

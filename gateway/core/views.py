@@ -7,7 +7,11 @@ came next, is not disturbed by a door that somebody else left open.
 from gateway.core.screen import Screen
 from gateway.core.state import Opening, Phase, State
 
-ROOM = {"collect": "collect", "deposit": "deliver", "take_back": "deliver"}
+ROOM = {
+    "collect": "collect", "deposit": "deliver", "take_back": "deliver", "support": "service",
+}  # fmt: skip
+PLAIN = {"pull": "opening", "ajar": "open", "fault": "door"}
+"""A technician's screens are fewer."""
 PULL_AT = 3
 """The attempt before which a person is asked to pull: two pulses did not do it."""
 
@@ -18,6 +22,7 @@ def tell(state: State, opening: Opening, name: str, *, first: bool = False, **mo
     room = ROOM.get(opening.purpose)
     if session is None or room is None:
         return
+    name = PLAIN.get(name, name) if room == "service" else name
     here = session.screen.door == opening.door and session.screen.name.startswith(room)
     if not (first or here):
         return

@@ -180,7 +180,7 @@ def _parents_ignored(self: Book, log: str) -> bool:
     return True
 
 
-def _ends_twice(self: Rights, of: str, *, known: bool) -> None:
+def _ends_twice(self: Rights, of: str, kind: str, *, known: bool) -> None:
     self.escrow.add(self.escrow.ended, "S")
     self.escrow.promises.pop(of, None)
 

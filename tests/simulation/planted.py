@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 from typing_extensions import override
 
-from gateway.core import deposit, doors, pickup, policy, recovery
+from gateway.core import choice, doors, grants, pickup, policy, recovery
 from gateway.core.inputs import Input, Now, PulseResult, Recovered
 from gateway.core.outputs import Answer, Output, Pulse, Show
 from gateway.core.policy import Settings
@@ -198,10 +198,10 @@ def _assignable_when_disabled(state: State, door: int) -> bool:
         known.disabled = was
 
 
-_ASSIGNABLE = deposit.assignable
+_ASSIGNABLE = choice.assignable
 
 
-def _never_revoked(state: State, opening: Opening) -> bool:
+def _never_revoked(state: State, ref: str | None) -> bool:
     return False
 
 
@@ -281,7 +281,7 @@ PLANTED: tuple[Planted, ...] = (
     Planted(
         "disabled compartment given away",
         ("06_given_once",),
-        patches=((deposit, "assignable", _assignable_when_disabled),),
+        patches=((choice, "assignable", _assignable_when_disabled),),
     ),
     Planted(
         "two coils on one rail",
@@ -304,7 +304,7 @@ PLANTED: tuple[Planted, ...] = (
     Planted(
         "revocation unheard while a door is being opened",
         ("05_revoked_wins",),
-        patches=((doors, "_revoked", _never_revoked),),
+        patches=((grants, "ended", _never_revoked),),
     ),
     Planted(
         "late opening called forced",
