@@ -2,8 +2,9 @@
 
 Whoever may open the socket (mode 0600, in a folder of the gateway's own) is the operator of this
 machine; there is no other login. Paths: `POST /v1/command` with `{"name": ..., "by": ..., ...}`,
-`GET /v1/status`. No secret passes here: a courier's secret is made, and shown, by the command that
-asks, and only its keyed tag is sent.
+`POST /v1/pairing`, `GET /v1/status`. No lasting secret passes here: a courier's secret is made, and
+shown, by the command that asks, and only its keyed tag is sent. Pairing answers with two codes that
+are good for ten minutes, once.
 """
 
 import os
@@ -19,6 +20,7 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
+from certs.errors import CertsError
 from gateway import mapfile
 from gateway.core import inputs
 from gateway.core.inputs import Command, Now
@@ -51,6 +53,7 @@ _NAMES: Final = {kind: name for name, kind in COMMANDS.items()}
 _OURS: Final = frozenset({"now", "token"})
 
 Ask = Callable[[Command], Awaitable[Answer]]
+Pair = Callable[[bytes], dict[str, Any]]
 
 
 class NotRunning(GatewayError):  # noqa: N818  # the name says what is wrong
@@ -102,13 +105,22 @@ def _malformed(reason: str) -> GatewayError:
 # --- the listener ---------------------------------------------------------------------------------
 
 
+def _no_pairing(_: bytes) -> dict[str, Any]:
+    raise GatewayError("installer.off", "Start the gateway with [installer] listen")
+
+
 class Control:
     """The listener. `ask` queues a command and awaits its answer; `status` says what there is."""
 
     def __init__(
-        self, ask: Ask, status: Callable[[], Mapping[str, object]], now: Callable[[], Now]
+        self,
+        ask: Ask,
+        status: Callable[[], Mapping[str, object]],
+        now: Callable[[], Now],
+        pairing: Pair | None = None,
     ) -> None:
         self._ask, self._status, self._now = ask, status, now
+        self._pairing = pairing or _no_pairing
         self._runner: web.AppRunner | None = None
         self._path: Path | None = None
 
@@ -116,6 +128,7 @@ class Control:
         """Listen at `path`, with mode 0600. What a dead process left there is removed."""
         app = web.Application(client_max_size=BODY_BYTES_MAX)
         app.add_routes([web.post("/v1/command", self._command), web.get("/v1/status", self._tell)])
+        app.add_routes([web.post("/v1/pairing", self._pair)])
         listener = _listen(path)
         self._path = path
         self._runner = web.AppRunner(
@@ -142,6 +155,15 @@ class Control:
         except GatewayError as error:
             return _json(_refusal(error), status=409)
 
+    async def _pair(self, request: web.Request) -> web.StreamResponse:
+        try:
+            body = await request.read()
+            return _json(self._pairing(body))
+        except web.RequestPayloadError as error:  # chunks or a compression that are none
+            return _json(_refusal(_malformed(type(error).__name__)), status=409)
+        except (CertsError, GatewayError) as error:
+            return _json(_refusal(error), status=409)
+
     async def _tell(self, _: web.Request) -> web.StreamResponse:
         return _json(dict(self._status()))
 
@@ -152,7 +174,7 @@ def _json(body: dict[str, Any], status: int = 200) -> web.Response:
     )
 
 
-def _refusal(error: GatewayError) -> dict[str, object]:
+def _refusal(error: CertsError | GatewayError) -> dict[str, object]:
     plain = {
         key: value if isinstance(value, int) else str(value)
         for key, value in error.evidence.items()
@@ -206,6 +228,11 @@ async def send(path: Path, command: Command) -> Answer:
 async def status(path: Path) -> dict[str, Any]:
     """Return what the running gateway says of itself. Raises NotRunning."""
     return await _request(path, "GET", "/v1/status", None)
+
+
+async def pairing(path: Path, **asked: str) -> dict[str, Any]:
+    """Ask for pairing with installers: `do`, `by`, `name`. Raises NotRunning, GatewayError."""
+    return await _request(path, "POST", "/v1/pairing", msgspec.json.encode(asked))
 
 
 async def _request(path: Path, method: str, url: str, body: bytes | None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Final
 
 from gateway.core.inputs import (
+    AccessTold,
     ButtonPressed,
     CodeEntered,
     Command,
@@ -144,6 +145,11 @@ class Desk:
                 return ButtonPressed(
                     now=now, kiosk=inp.kiosk, button=inp.button, argument=inp.argument
                 )
+
+    def tell_access(self, what: str, by: str, why: str) -> None:
+        """Put an attempt to get in on record, where a site lives that can write it down."""
+        if self._inbox is not None and len(self._inbox) < PEOPLE_MAX:
+            self._inbox.put(AccessTold(now=self._now(), what=what, by=by, why=why))
 
     # --- commands -----------------------------------------------------------------------------
 
