@@ -16,7 +16,7 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway import continuity, exchange, health, identity, logs, site, systemd
+from gateway import continuity, exchange, health, identity, logs, site, systemd, wiping
 from gateway.bank import Bank
 from gateway.boards import Boards
 from gateway.clock import Clock
@@ -28,7 +28,10 @@ from gateway.core.outputs import Output
 from gateway.desk import Desk
 from gateway.errors import GatewayError
 from gateway.exchange import Exchange
+from gateway.keeping import Keeper
 from gateway.runtime import End, Life
+from gateway.web.installer.office import Site as LanSite
+from gateway.web.installer.serving import Serving
 from gateway.web.kiosk import make_app
 from sync.errors import StoreFailed
 from sync.store import Store
@@ -46,6 +49,7 @@ class App:
         self.config = config
         self.data = Path(config.data_dir)
         self.who = site.load(self.data)
+        identity.check_keys(self.data)
         self.database = identity.database_of(self.data)
         self.stopping = asyncio.Event()
         self.kiosk_url = ""
@@ -54,6 +58,8 @@ class App:
         self._clock: Clock
         self._desk: Desk
         self._exchange: Exchange
+        self._keeper: Keeper
+        self._installers: Serving
 
     def stop(self) -> None:
         """End: all coils off, log closed, within two seconds."""
@@ -65,14 +71,24 @@ class App:
             self._clock = site.start_clock(self.data)
             self._desk = Desk(self.config.kiosk.kiosks, self._clock.now)
             self._exchange = Exchange(self.config, self.data, self.who.name, self._clock)
-            async with self._listening(), self._exchange.listening():
+            self._keeper = Keeper(self.data, self._clock, self._desk.ask, self.stop)
+            lan = LanSite(self._clock.now, self._desk.ask, self.status, self._desk.tell_access)
+            self._installers = Serving(self.config, self.data, lan, self._machine)
+            async with (
+                self._listening(),
+                self._exchange.listening(),
+                self._installers.listening(),
+            ):
                 pulse = asyncio.create_task(_signs_of_life())
                 try:
-                    return await self._live_on()
+                    status = await self._live_on()
                 finally:
                     pulse.cancel()
                     self._desk.close("site.stopping")
                     _log.info("site.stopped")
+            # Nothing where nobody has ended this site for good.
+            await asyncio.to_thread(wiping.finish, self.data)
+            return status
 
     async def _live_on(self) -> int:
         tried = 0
@@ -91,7 +107,7 @@ class App:
                     return 0
                 case End.BROKEN:
                     return 1
-                case End.MAP | End.EPOCH | End.HISTORY:
+                case End.MAP | End.EPOCH | End.HISTORY | End.KEYS:
                     self._desk.close("site.starting")
                 case End.FULL:
                     self._desk.close("log.full")
@@ -104,18 +120,20 @@ class App:
 
     async def _live(self) -> End:
         await self._exchange.ask_first()
+        await self._keeper.end_overlap()
         over = await asyncio.to_thread(continuity.broken, self.data)
         if over:
             await asyncio.to_thread(continuity.begin_epoch, self.data)
-            self.who = site.load(self.data)
-            _log.error("epoch.begins", epoch=self.who.identity.epoch, why=over)
-        ring, cosigners = exchange.keys(self.config, self.who, self.data)
+            epoch = identity.load_names(self.data).epoch
+            _log.error("epoch.begins", epoch=epoch, why=over)
+        self.who = await asyncio.to_thread(site.load, self.data)
+        ring, cosigners = exchange.keys(self.config, self.who, self.data, self._exchange.wire.trust)
         store = await Store.open(self.database, self.who.identity, ring=ring, cosigners=cosigners)
         try:
             chosen = site.settings(
                 self.who,
                 self.config.kiosk.kiosks,
-                governed=bool(self.config.hub.url),
+                governed=self._exchange.governed,
                 **self.config.timing.chosen(),
             )
             engine, begun = await asyncio.to_thread(site.replayed, self.data, chosen, self._clock)
@@ -137,6 +155,7 @@ class App:
             finally:
                 self._life, self._bank = None, None
                 self._exchange.over()
+                self._keeper.end_life()
                 await bank.close()
                 self._bear_witness(store)
         finally:
@@ -154,7 +173,7 @@ class App:
                 engine.state.book.map, bank.ports, timing, post=post, now=clock.now
             ),
             measure=self._measure,
-            beside=self._exchange.beside(store),
+            beside=[*self._exchange.beside(store), self._keeper.begin_life(store)],
         )
 
     def _bear_witness(self, store: Store) -> None:
@@ -174,7 +193,9 @@ class App:
     @contextlib.asynccontextmanager
     async def _listening(self) -> AsyncIterator[None]:
         """Serve the kiosk on loopback and local control on its socket."""
-        control = Control(self._desk.ask, self.status, self._clock.now)
+        control = Control(
+            self._keeper.ask, self.status, self._clock.now, self._installers.command
+        )
         runner = web.AppRunner(
             make_app(self._desk), access_log=None, handle_signals=False, shutdown_timeout=0.5
         )
@@ -219,8 +240,11 @@ class App:
             }
         if bank is not None:
             told["lines"] = bank.health()
-        told |= self._exchange.status()
+        told |= self._exchange.status() | self._installers.status()
         return told
+
+    def _machine(self) -> Mapping[str, object]:
+        return {"machine": health.machine(self.data, self.database)}
 
     def _measure(self, life: Life) -> dict[str, int]:
         values = health.machine(self.data, self.database)

@@ -20,11 +20,24 @@ from sync.errors import SyncError
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "run": ("gateway.commands.run", "Run the site in the foreground."),
     "init": ("gateway.commands.init", "Make a new site: its keys, its log."),
+    "enrol": ("gateway.commands.enrol", "Let a hub govern this site, by a claim that it made."),
     "site": ("gateway.commands.site", "Import and export the map of boards and doors."),
     "courier": ("gateway.commands.courier", "Add, list and remove couriers."),
     "support": ("gateway.commands.support", "Help at one door, with a reason on record."),
     "code": ("gateway.commands.code", "Show the pick-up code of a parcel that is here."),
-    "key": ("gateway.commands.key", "Take in the code key that the hub derived for this site."),
+    "key": (
+        "gateway.commands.key",
+        "Look after the keys of this site: import, rotate, seal, check.",
+    ),
+    "pairing": (
+        "gateway.commands.pairing",
+        "Let installers pair, see who is paired, end it.",
+    ),
+    "pair": ("gateway.commands.pair", "Pair this computer with a gateway on the LAN."),
+    "remote": (
+        "gateway.commands.remote",
+        "Ask a gateway on the LAN that this computer is paired with.",
+    ),
     "sync": (
         "gateway.commands.sync",
         "Show how the exchange with the hub stands; carry it on a stick.",
@@ -34,6 +47,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "replace": (
         "gateway.commands.replace",
         "Make a new gateway in the place of one that is lost.",
+    ),
+    "decommission": (
+        "gateway.commands.decommission",
+        "End this site for good: a last entry, then the wipe.",
     ),
     "annex": ("gateway.commands.annex", "Erase personal data; the log still verifies."),
     "doctor": ("gateway.commands.doctor", "Is this machine fit for a site?"),

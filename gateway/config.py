@@ -19,6 +19,7 @@ from gateway.core.policy import Settings
 
 _Ms = Annotated[int, Meta(ge=10, le=3_600_000)]
 _Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
+_Host = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]{0,252}$")]
 
 LINES_MAX = 16
 PORT_MAX = 65535
@@ -46,7 +47,10 @@ class Kiosk(_Table, frozen=True, kw_only=True):
 
 
 class Hub(_Table, frozen=True, kw_only=True):
-    """The cloud end: where to dial it, and the keys that it signs with (`locker-hub vkey`)."""
+    """A hub for development: where to dial it, and its keys (`locker-hub vkey`).
+
+    An enrolled site knows its hub from its trust folder, and needs nothing here.
+    """
 
     url: str = ""
     writer: str = ""
@@ -54,10 +58,42 @@ class Hub(_Table, frozen=True, kw_only=True):
 
 
 class Sync(_Table, frozen=True, kw_only=True):
-    """Where a backend that can reach this site pulls from; nowhere when empty. Loopback only."""
+    """Where the hub or a backend that can reach this site pulls from; nowhere when empty.
+
+    Over mutual TLS on any address; plain on loopback only, in development.
+    """
 
     listen: str = ""
     keep_days: Annotated[int, Meta(ge=30, le=3650)] = 90
+
+    @property
+    def host(self) -> str:
+        """The address alone."""
+        return self.listen.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """The port alone; 0 lets the kernel choose."""
+        return int(self.listen.rpartition(":")[2])
+
+
+class Development(_Table, frozen=True, kw_only=True):
+    """`plain`: the hub is dialled, and pulls, over plain http, and nobody is authenticated.
+
+    Only for programs under test. It is warned of wherever the gateway speaks of itself.
+    """
+
+    plain: bool = False
+
+
+class Installer(_Table, frozen=True, kw_only=True):
+    """Where installers on the LAN reach this gateway over TLS; nowhere when empty.
+
+    `names` are put into its certificate beside the machine's own; the first is shown in the QR.
+    """
+
+    listen: str = ""
+    names: Annotated[tuple[_Host, ...], Meta(max_length=8)] = ()
 
     @property
     def host(self) -> str:
@@ -129,6 +165,8 @@ class Config(_Table, frozen=True, kw_only=True):
     kiosk: Kiosk = Kiosk()
     hub: Hub = Hub()
     sync: Sync = Sync()
+    development: Development = Development()
+    installer: Installer = Installer()
     lines: dict[_Name, Line] = {}
     timing: Timing = Timing()
     log: Log = Log()
@@ -149,9 +187,13 @@ def _objections(config: Config) -> list[tuple[str, str]]:
         found.append(("data_dir", "must be an absolute path"))
     if not loopback(config.kiosk.listen):
         found.append(("kiosk.listen", "must be a loopback address and a port, 127.0.0.1:8600"))
-    found += _hub_objections(config.hub)
-    if config.sync.listen and not loopback(config.sync.listen):
-        found.append(("sync.listen", "must be a loopback address and a port, 127.0.0.1:8601"))
+    found += _hub_objections(config.hub, plain=config.development.plain)
+    if config.sync.listen and config.development.plain and not loopback(config.sync.listen):
+        found.append(("sync.listen", "must be a loopback address and a port while plain = true"))
+    elif config.sync.listen and not is_address(config.sync.listen):
+        found.append(("sync.listen", "must be an address and a port, 0.0.0.0:8601"))
+    if config.installer.listen and not is_address(config.installer.listen):
+        found.append(("installer.listen", "must be an address and a port, 0.0.0.0:8443"))
     if len(set(config.kiosk.kiosks)) != len(config.kiosk.kiosks):
         found.append(("kiosk.kiosks", "a kiosk is named twice"))
     if len(config.lines) > LINES_MAX:
@@ -164,10 +206,12 @@ def _objections(config: Config) -> list[tuple[str, str]]:
     return found
 
 
-def _hub_objections(hub: Hub) -> list[tuple[str, str]]:
+def _hub_objections(hub: Hub, *, plain: bool) -> list[tuple[str, str]]:
     found = []
-    if hub.url and not (_url(hub.url) and hub.writer and hub.cosigner):
-        found.append(("hub.url", "must be http(s)://host[:port]; writer and cosigner belong to it"))
+    if hub.url and not plain:
+        found.append(("hub.url", "enrol this site instead (or, under test, [development] plain)"))
+    elif hub.url and not (_url(hub.url) and hub.writer and hub.cosigner):
+        found.append(("hub.url", "must be http://host[:port]; writer and cosigner belong to it"))
     kinds = (("writer", hub.writer, KIND_NOTE), ("cosigner", hub.cosigner, KIND_COSIGNATURE))
     for name, text, kind in kinds:
         try:
@@ -182,7 +226,7 @@ def _hub_objections(hub: Hub) -> list[tuple[str, str]]:
 def _url(text: str) -> bool:
     scheme, _, rest = text.partition("://")
     host = rest.partition("/")[0]
-    return scheme in {"http", "https"} and bool(host) and text.isprintable() and " " not in text
+    return scheme == "http" and bool(host) and text.isprintable() and " " not in text
 
 
 def _line_objections(line: Line) -> list[tuple[str, str]]:
@@ -211,10 +255,20 @@ def split_address(text: str) -> tuple[str, int] | None:
 
 def loopback(listen: str) -> bool:
     """Say whether `listen` is a loopback address with a port."""
+    address = _address(listen)
+    return address is not None and address.is_loopback
+
+
+def is_address(listen: str) -> bool:
+    """Say whether `listen` is an address with a port."""
+    return _address(listen) is not None
+
+
+def _address(listen: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     address = split_address(listen)
     if address is None:
-        return False
+        return None
     try:
-        return ipaddress.ip_address(address[0]).is_loopback
+        return ipaddress.ip_address(address[0])
     except ValueError:
-        return False
+        return None

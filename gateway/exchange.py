@@ -3,12 +3,15 @@
     keys -> the store takes the hub's lanes in -> link -> `EntriesArrived` -> the engine
                                                -> receipts -> what may be pruned
 
-The site runs without any of it. No login in this version: the listener stands on loopback.
+The site runs without any of it. An enrolled site dials its hub over mutual TLS, and lets in its hub
+and its backends alone, by their certificates. `[development] plain` has both without TLS, on
+loopback, and is warned of.
 """
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -17,16 +20,22 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
+from certs import authority, tls
+from certs.errors import CertsError
 from certs.keys import SigningKey, Verifier
 from gateway import continuity, logs
+from gateway import wire as wires
 from gateway.clock import Clock
 from gateway.config import Config
-from gateway.core.inputs import Trust
+from gateway.core.inputs import AccessTold, Trust
 from gateway.errors import GatewayError
 from gateway.identity import database_of
+from gateway.renewal import Renewal
 from gateway.runtime import End, Life
 from gateway.site import Who
+from gateway.trust import HubTrust
 from gateway.uplink import Kept, Outlets, Uplink, arrived
+from gateway.wire import Wire
 from sync import entry, pruning
 from sync.book import Book
 from sync.entry import Lane, Ref, Writer
@@ -47,10 +56,13 @@ ASK_S: Final = 3.0
 BUSY_S: Final = 30.0
 DAY_MS: Final = 86_400_000
 Work = Callable[[Life], Coroutine[None, None, None]]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _log = logs.get("exchange")
 
 
-def keys(config: Config, who: Who, data: Path) -> tuple[Ring, tuple[Verifier, ...]]:
+def keys(
+    config: Config, who: Who, data: Path, known: HubTrust | None
+) -> tuple[Ring, tuple[Verifier, ...]]:
     """Return whose logs this site takes in, and whose receipts count.
 
     Its own writer too, with the keys it had before it was replaced: what the hub holds of older
@@ -58,10 +70,10 @@ def keys(config: Config, who: Who, data: Path) -> tuple[Ring, tuple[Verifier, ..
     """
     own = SigningKey.from_seed(who.name, who.identity.seed).vkey
     ring = Ring(own, *continuity.former_keys(data))
-    if config.hub.writer:
-        ring.add(Verifier.from_vkey(config.hub.writer))
-    cosigner = config.hub.cosigner
-    return ring, (Verifier.from_vkey(cosigner),) if cosigner else ()
+    told = config.hub if known is None or config.hub.url else known
+    if told.writer:
+        ring.add(Verifier.from_vkey(told.writer))
+    return ring, (Verifier.from_vkey(told.cosigner),) if told.cosigner else ()
 
 
 class Exchange:
@@ -71,16 +83,43 @@ class Exchange:
         self.config, self.data, self.site, self.clock = config, data, site, clock
         self.kept = Kept()
         self.pull_url = ""
+        self.wire = Wire(data, clock)
+        self.renewal = Renewal(self.wire, data)
+        known = self.wire.trust
+        if known is not None and known.site != site:
+            raise GatewayError(
+                "trust.other_site",
+                "Put back this site's own trust folder, or enrol it with a claim of its own",
+                site=known.site,
+            )
         self._store: Store | None = None
         self._life: Life | None = None
         self._asked = False
 
+    @property
+    def hub_url(self) -> str:
+        """Where the hub is dialled; nothing where this site is alone."""
+        if self.config.hub.url:
+            return self.config.hub.url
+        return "" if self.wire.trust is None else self.wire.trust.link_url
+
+    @property
+    def governed(self) -> bool:
+        """Whether this site has a hub, heard of or not."""
+        return bool(self.hub_url)
+
+    @property
+    def _dials_with(self) -> Wire | None:
+        return None if self.config.hub.url else self.wire
+
     def beside(self, store: Store) -> list[Work]:
-        """Return what runs beside a life: the link, and the chore of pruning."""
+        """Return what runs beside a life: the link, its trust, and the chore of pruning."""
         self._store = store
         works: list[Work] = [_careful(lambda life: self._chores(life, store))]
-        if self.config.hub.url:
+        if self.governed:
             works.append(_careful(lambda life: self._link(life, store)))
+        if self.wire.trust is not None:
+            works.append(self.renewal.run)
         return works
 
     async def ask_first(self) -> None:
@@ -89,15 +128,20 @@ class Exchange:
         A restored disk that writes before it has heard makes two histories of one epoch. Without an
         answer the site goes on alone, as it must. Nobody swaps a disk under a running process.
         """
-        if self._asked or not self.config.hub.url or continuity.broken(self.data):
+        if self._asked or not self.governed or continuity.broken(self.data):
             return
         self._asked = True
-        base = f"{self.config.hub.url.rstrip('/')}/sites/{self.site.rpartition('/')[2]}/sync/v1"
+        if self.config.development.plain:
+            _log.warning("development.plain", what="no TLS: nobody is authenticated")
+        base = f"{self.hub_url.rstrip('/')}/sites/{self.site.rpartition('/')[2]}/sync/v1"
         limits = Limits(connect_s=ASK_S, request_s=ASK_S, attempts=1)
         try:
-            async with asyncio.timeout(ASK_S), aiohttp.ClientSession() as session:
-                told = await Peer(session, base, limits).logs()
-        except (SyncError, aiohttp.ClientError, OSError, TimeoutError):
+            async with asyncio.timeout(ASK_S):
+                context = await self._context()
+                connector = aiohttp.TCPConnector(ssl=context)
+                async with aiohttp.ClientSession(connector=connector) as session:
+                    told = await Peer(session, base, limits).logs()
+        except (SyncError, GatewayError, CertsError, aiohttp.ClientError, OSError, TimeoutError):
             return
         known = {log.origin: (log.size, base64.b64decode(log.root)) for log in told}
         found = await asyncio.to_thread(continuity.compare, self.data, known)
@@ -106,21 +150,35 @@ class Exchange:
             _log.error("epoch.over", why=why)
             continuity.mark(self.data, why, after)
 
+    async def _context(self) -> ssl.SSLContext | bool:
+        """Return how the hub is to be dialled; a clock that nobody vouches for is set first."""
+        wire = self._dials_with
+        if wire is None:
+            return True
+        if wire.needs_time:
+            await wire.learn_time()
+        if wire.client is None:
+            raise wires.refused("link.unenrolled", self.hub_url)
+        return wire.client
+
     def over(self) -> None:
         """A life is over: nobody is answered from its store any more."""
         self._store = self._life = None
 
     def status(self) -> dict[str, object]:
         """Return what `status` shows of the cloud."""
-        if not self.config.hub.url and not self.pull_url:
+        if not self.governed and not self.pull_url:
             return {}
         stand = self.kept.stand
         return {
+            "plain": self.config.development.plain,
+            "certificate": self.renewal.status(),
             "hub": {
-                "url": self.config.hub.url,
+                "url": self.hub_url,
                 "up": stand.up,
                 "connects": stand.connects,
                 "reason": stand.reason,
+                "words": stand.words,
                 "bytes_in": stand.bytes_in,
                 "bytes_out": stand.bytes_out,
                 "entries_in": stand.entries_in,
@@ -142,6 +200,10 @@ class Exchange:
             kept = await store.latest_snapshot()
             return None if kept is None else (kept.sha256, kept.book)
 
+        def linked(code: str) -> None:
+            self.renewal.linked(code)
+            self.renewal.link_trouble(life)
+
         outlets = Outlets(
             post=life.inbox.put,
             trouble=lambda alarm, about, standing: life.trouble(alarm, about, standing=standing),
@@ -149,27 +211,34 @@ class Exchange:
             history_back=lambda: life.finish(End.HISTORY),
             cloned=lambda: began(life) == "overtaken",
             snapshot=snapshot,
+            linked=linked,
         )
-        url = self.config.hub.url
-        await Uplink(url, self.site, store, self.clock, outlets, self.kept).run()
+        where, wire = self.hub_url, self._dials_with
+        await Uplink(where, self.site, store, self.clock, outlets, self.kept, wire).run()
 
     # --- the listener ---------------------------------------------------------------------------
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
-        """Serve plain pull on loopback, where the configuration says so."""
-        where = self.config.sync
+        """Serve plain pull where the configuration says so: to the hub and backends alone."""
+        where, plain = self.config.sync, self.config.development.plain
         if not where.listen:
             yield
             return
-        app = web.Application()
+        if not plain and self.wire.server is None:
+            raise GatewayError(
+                "sync.not_enrolled", "Enrol this site first, or take [sync] listen away",
+                listen=where.listen,
+            )  # fmt: skip
+        app = web.Application(middlewares=[] if plain else [self._welcomes])
         routes = make_routes(self._shelf, snapshot=self._snapshot, arrived=self._pushed)
         app.add_routes(routes)
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.5)
         await runner.setup()
         try:
             try:
-                await web.TCPSite(runner, where.host, where.port).start()
+                context = None if plain else self.wire.server
+                await web.TCPSite(runner, where.host, where.port, ssl_context=context).start()
             except OSError as error:
                 raise GatewayError(
                     "sync.unavailable",
@@ -178,11 +247,31 @@ class Exchange:
                     errno=error.errno,
                 ) from error
             host, port = runner.addresses[0][:2]
-            self.pull_url = f"http://{f'[{host}]' if ':' in host else host}:{port}/sync/v1"
-            _log.warning("sync.listening", url=self.pull_url, login="none: loopback only")
+            scheme = "http" if plain else "https"
+            self.pull_url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/sync/v1"
+            say = _log.warning if plain else _log.info
+            say("sync.listening", url=self.pull_url, login="none" if plain else "certificate")
             yield
         finally:
             await runner.cleanup()
+
+    @web.middleware
+    async def _welcomes(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Let in the hub and the backends of this operator, and nobody else."""
+        way = request.transport
+        peer = None if way is None else tls.peer_of(way.get_extra_info("ssl_object"))
+        if peer is not None and self.wire.is_welcome(peer):
+            return await handler(request)
+        if self._life is not None:
+            now = self.clock.now()
+            by = "nobody" if peer is None else authority.pin_of(authority.public_key(peer))[:16]
+            self._life.inbox.put(AccessTold(now=now, what="pull", by=by, why="exchange.stranger"))
+        no = {
+            "code": "exchange.stranger",
+            "remedy": "Come with the certificate of this operator's hub or of a backend of it.",
+            "evidence": {},
+        }
+        return web.json_response(no, status=403)
 
     async def _shelf(self, _request: web.Request) -> Shelf:
         if self._store is None:

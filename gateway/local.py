@@ -13,7 +13,7 @@ from typing import Any
 
 from gateway import continuity, control, identity, logs, site
 from gateway.control import SOCKET, NotRunning
-from gateway.core.inputs import Command, Now, SupportChecked, SupportOpens
+from gateway.core.inputs import Command, Input, Now, SupportChecked, SupportOpens
 from gateway.core.outputs import Answer
 from gateway.errors import GatewayError
 from sync.store import Store
@@ -93,6 +93,17 @@ async def _ask(data: Path, command: Command) -> Answer:
 
 async def offline(data: Path, command: Command | None) -> Answer:
     """Decide and store a command without a gateway; None begins the log if it is new."""
+    answers = await _settled(data, command)
+    assert answers, "every command is answered"
+    return answers[-1]
+
+
+async def noted(data: Path, happened: Input) -> None:
+    """Put what happened on record without a gateway; begins the log if it is new."""
+    await _settled(data, happened)
+
+
+async def _settled(data: Path, happened: Input | None) -> list[Answer]:
     with site.locked(data):
         clock = site.start_clock(data)
         who = site.load(data)
@@ -105,12 +116,10 @@ async def offline(data: Path, command: Command | None) -> Answer:
             begun = Answer("")
             if site.needs_beginning(engine):
                 begun = await site.begin_log(engine, store, clock, data)
-            if command is None:
-                return begun
-            outputs = engine.handle(replace(command, now=clock.now()))
-            answers = await site.settle(engine, outputs, store, clock)
-    assert answers, "every command is answered"
-    return answers[-1]
+            if happened is None:
+                return [begun]
+            outputs = engine.handle(replace(happened, now=clock.now()))
+            return await site.settle(engine, outputs, store, clock)
 
 
 def status(data: Path) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """One life of the site: one bounded queue, one loop that decides, one group of tasks around it.
 
 A life begins with an engine recovered from the log and ends with all coils off: because somebody
-stops the gateway, because the map or the history is another one, because its epoch is over, or
-because the disk took nothing more. What follows (start again, wait for room, give up) is decided by
-`gateway.app`.
+stops the gateway, because the map, the history or the keys of those it believes are others, because
+its epoch is over, or because the disk took nothing more. What follows (start again, wait for room,
+give up) is decided by `gateway.app`.
 
 `now` is stamped when an input is handled, not when it came: so time never runs backwards for the
 engine, whoever was quicker into the queue.
@@ -72,6 +72,7 @@ class End(StrEnum):
     MAP = "map"
     EPOCH = "epoch"
     HISTORY = "history"
+    KEYS = "keys"
     FULL = "full"
     BROKEN = "broken"
 

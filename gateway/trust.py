@@ -212,6 +212,11 @@ def keep_next(data: Path, chain: str) -> None:
     _write(data, DEVICE_NEXT, chain.encode())
 
 
+def drop_next(data: Path) -> None:
+    """Forget a renewed certificate that does not work: another one is asked for."""
+    (data / FOLDER / DEVICE_NEXT).unlink(missing_ok=True)
+
+
 def promote(data: Path, new: tls.Credentials) -> None:
     """Use a certificate that has worked from now on; its key is durable already.
 
@@ -221,7 +226,7 @@ def promote(data: Path, new: tls.Credentials) -> None:
     keys = identity.keys_of(data)
     secret = authority.key_bytes(new.key)
     (keys.replace if KEY in keys.names() else keys.create)(KEY, secret)
-    (data / FOLDER / DEVICE_NEXT).unlink(missing_ok=True)
+    drop_next(data)
     keys.remove(KEY_NEXT)
 
 

@@ -16,9 +16,13 @@ from typing import Final, cast
 
 import aiohttp
 
+from certs.errors import CertsError
 from gateway import logs
+from gateway import wire as wires
 from gateway.clock import Clock
 from gateway.core.inputs import EntriesArrived, FenceRaised, HistorySettled, Input, LinkDown, LinkUp
+from gateway.errors import GatewayError
+from gateway.wire import Wire
 from sync import fold, link
 from sync.clerk import Hooks
 from sync.entry import Lane, Writer
@@ -41,6 +45,7 @@ class Stand:
     """How the link stands, for status and health.
 
     `held` is what the hub's store has, by origin: as it said when the link began, and since then.
+    `words` is what a person reads of a `reason` for which there is no link.
     """
 
     up: bool = False
@@ -50,6 +55,7 @@ class Stand:
     entries_in: int = 0
     entries_out: int = 0
     reason: str = ""
+    words: str = ""
     instance: str = ""
     held: dict[str, int] = field(default_factory=dict)
 
@@ -60,7 +66,8 @@ class Outlets:
 
     `epoch_over(why, after)`: this epoch is over, and the next one comes after that counter.
     `history_back()`: all that the hub had of older epochs has come, and the book is to be folded
-    again. `cloned()`: whether this epoch began because a later one was seen.
+    again. `cloned()`: whether this epoch began because a later one was seen. `linked(code)`: the
+    hub took us in (no code), or why it did not, as one of `gateway.wire.WORDS` or its own code.
     """
 
     post: Callable[[Input], None]
@@ -69,16 +76,18 @@ class Outlets:
     history_back: Callable[[], None]
     cloned: Callable[[], bool]
     snapshot: Callable[[], Awaitable[tuple[bytes, bytes] | None]]
+    linked: Callable[[str], None] = lambda _code: None
 
 
 class Uplink:
     """One for each life of the site. `memory` and `redial` outlive it: hand them to the next."""
 
     def __init__(  # noqa: PLR0917  # what a link is between, and whom it tells
-        self, url: str, site: str, store: Store, clock: Clock, outlets: Outlets, before: "Kept"
-    ) -> None:
+        self, url: str, site: str, store: Store, clock: Clock, outlets: Outlets, before: "Kept",
+        wire: Wire | None = None,
+    ) -> None:  # fmt: skip
         self.url = f"{url.rstrip('/')}/sites/{site.rpartition('/')[2]}"
-        self._site = site
+        self._site, self._wire = site, wire
         self._store, self._clock, self._outlets, self._kept = store, clock, outlets, before
         self._owed: dict[str, int] = {}
         self._came_back = self._forked = False
@@ -103,12 +112,14 @@ class Uplink:
     async def _once(self, http: aiohttp.ClientSession) -> bool:
         """Dial once; return whether anything came or went."""
         try:
-            async with asyncio.timeout(CONNECT_S):
-                ws = await http.ws_connect(f"{self.url}/link", **link.WEBSOCKET)
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            self.stand.reason = "link.unreachable"
-            _log.info("link.unreachable", cause=type(error).__name__)
+            ws = await self._dialled(http)
+        except (GatewayError, CertsError) as error:
+            self.stand.reason, self.stand.words = error.code, wires.explain(error)
+            _log.info("link.refused", code=error.code, **error.evidence)
+            self._outlets.linked(error.code)
             return False
+        self.stand.words = ""
+        self._outlets.linked("")
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(ws.close)
             self.stand.up = True
@@ -135,6 +146,38 @@ class Uplink:
                 self.stand.up = False
                 self._outlets.post(LinkDown(now=self._clock.now()))
             return self._note(summary)
+
+    async def _dialled(self, http: aiohttp.ClientSession) -> aiohttp.ClientWebSocketResponse:
+        """Return an open socket. A clock that is in the way is set by the hub's signed time.
+
+        Raises `wire.Refusal`, CertsError.
+        """
+        wire = self._wire
+        if wire is not None and wire.needs_time:
+            with contextlib.suppress(GatewayError, CertsError):
+                await wire.learn_time()
+        try:
+            return await self._dials(http)
+        except wires.Refusal as error:
+            if wire is None or error.code != "link.dates" or not await wire.learn_time():
+                raise
+        return await self._dials(http)
+
+    async def _dials(self, http: aiohttp.ClientSession) -> aiohttp.ClientWebSocketResponse:
+        wire, url = self._wire, f"{self.url}/link"
+        context = True if wire is None else wire.client
+        if context is None:
+            raise wires.refused("link.unenrolled", url)
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                return await http.ws_connect(url, ssl=context, **link.WEBSOCKET)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            code = "link.unreachable" if wire is None else wires.reason_of(error)
+            refusal = wires.refused(code, url, cause=type(error).__name__)
+            if wire is not None and isinstance(error, aiohttp.WSServerHandshakeError):
+                # It says why in a body that this kind of answer does not show: ask the same place.
+                await wire.ask("GET", f"{self.url}/trust")
+            raise refusal from error
 
     def _options(self) -> Options:
         return Options(

@@ -151,6 +151,7 @@ class Site(Stand):
             f'[hub]\nwriter = "{keys[0]}"\ncosigner = "{keys[1]}"\n'
         )
         text += f'url = "{self.dial}"\n' if self.dial else ""
+        text += "[development]\nplain = true\n"
         return text + (f'[sync]\nlisten = "{self.listen}"\n' if self.listen else "")
 
     # --- what people do -------------------------------------------------------------------------

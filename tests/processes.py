@@ -159,6 +159,6 @@ class Duo:
         hub = "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
         return (
             f"data_dir = {json.dumps(str(self.data))}\n"
-            f'[kiosk]\nlisten = "127.0.0.1:0"\n[hub]\n{hub}'
+            f'[kiosk]\nlisten = "127.0.0.1:0"\n[hub]\n{hub}[development]\nplain = true\n'
             '[lines.bank]\ntcp = "127.0.0.1:1"\nframing = "rtu"\n'
         )

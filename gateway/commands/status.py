@@ -1,5 +1,6 @@
 """`locker-gateway status`: what a running site says of itself."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,20 @@ def command(data: Path, *, as_json: bool) -> None:
     shared.tell(told, "\n".join(_lines(told)), as_json=as_json)
 
 
+def _certificate(known: dict[str, Any]) -> list[str]:
+    if not known:
+        return []
+    if known["ends_s"] is None:
+        return ["no certificate fits a key here: enrol again, with a new claim"]
+    ends, renews = (_day(known[key]) for key in ("ends_s", "renews_s"))
+    failed = f"  {known['failed']} renewals failed: {known['words']}" if known["reason"] else ""
+    return [f"certificate until {ends}, renewed from {renews}{failed}"]
+
+
+def _day(posix_s: int) -> str:
+    return datetime.fromtimestamp(posix_s, UTC).date().isoformat()
+
+
 def _lines(told: dict[str, Any]) -> list[str]:
     health = told["health"]
     lines = [
@@ -26,7 +41,11 @@ def _lines(told: dict[str, Any]) -> list[str]:
     ]
     if told.get("hub"):
         hub = told["hub"]
-        lines.append(f"hub {hub['url']}  {'linked' if hub['up'] else 'no link: ' + hub['reason']}")
+        why = ": ".join(filter(None, (hub["reason"], hub["words"])))
+        lines.append(f"hub {hub['url']}  {'linked' if hub['up'] else 'no link: ' + why}")
+        lines += _certificate(told["certificate"])
+    if told.get("plain"):
+        lines.append("DEVELOPMENT: plain links, nobody is authenticated")
     lines += [f"alarm {one['alarm']}  door {one['door'] or '-'}" for one in told.get("alarms", ())]
     lines += [f"board {name} is silent" for name in health.get("boards_lost", ())]
     for one in told.get("doors", ()):

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from gateway import continuity, control, exchange, identity, local
+from gateway import continuity, control, exchange, identity, local, trust
 from gateway import site as sites
 from gateway.commands import _shared as shared
 from gateway.config import Config
@@ -70,8 +70,11 @@ def _row(log: LogFile, head: Head) -> dict[str, Any]:
 def link_line(hub: dict[str, Any]) -> str:
     """Return one line about the link; bytes are counted when a link ends."""
     if not hub["url"]:
-        return "no hub: [hub] names none"
-    up = "linked" if hub["up"] else f"no link ({hub['reason'] or 'not dialled yet'})"
+        return "no hub: this site is not enrolled"
+    why = hub["reason"] or "not dialled yet"
+    if hub.get("words"):
+        why = f"{why}: {hub['words']}"
+    up = "linked" if hub["up"] else f"no link ({why})"
     return f"{hub['url']}  {up}  links before: {hub['bytes_out']} bytes out, {hub['bytes_in']} in"
 
 
@@ -118,7 +121,7 @@ def _with_store(path: Path, work: Callable[[Store], Awaitable[T]]) -> T:
     who = sites.load(data)
 
     async def run() -> T:
-        ring, cosigners = exchange.keys(config, who, data)
+        ring, cosigners = exchange.keys(config, who, data, trust.load(data))
         database = identity.database_of(data)
         async with await Store.open(
             database, who.identity, ring=ring, cosigners=cosigners

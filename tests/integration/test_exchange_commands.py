@@ -71,7 +71,7 @@ async def test_restored_fence_and_status_tell_json_and_refuse_by_code(stage: Sit
 
 def test_status_says_in_words_whether_there_is_a_hub_and_which_bytes_it_counts() -> None:
     hub = {"url": "", "up": False, "reason": "", "bytes_out": 2, "bytes_in": 1}
-    assert sync.link_line(hub) == "no hub: [hub] names none"
+    assert sync.link_line(hub) == "no hub: this site is not enrolled"
     hub["url"] = "http://127.0.0.1:1"
     assert sync.link_line(hub) == (
         "http://127.0.0.1:1  no link (not dialled yet)  links before: 2 bytes out, 1 in"

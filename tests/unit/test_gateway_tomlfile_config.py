@@ -30,7 +30,7 @@ def test_example_is_accepted_and_shows_every_key_with_its_default() -> None:
     everything = config.parse(re.sub(r"(?m)^# (\w+ = )", r"\1", text))
     assert everything.timing.poll_idle_ms == example.timing.poll_idle_ms == 400
     shown = set(re.findall(r"(?m)^(?:# )?(\w+) =", text))
-    tables = {"kiosk", "hub", "sync", "lines", "timing", "log"}
+    tables = {"kiosk", "hub", "sync", "lines", "timing", "log", "development", "installer"}
     assert set(config.Config.__struct_fields__) - tables <= shown
     for table in (config.Kiosk, config.Hub, config.Sync, config.Line, config.Timing, config.Log):
         assert set(table.__struct_fields__) <= shown, table

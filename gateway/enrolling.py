@@ -1,0 +1,134 @@
+"""Enrolment: what carries `certs.enrol.Enrolling` over TLS, and makes a site of what it brings.
+
+    log key and TLS key, durable -> trust, time, claim -> the site -> its code key -> hub.json
+
+`trust/hub.json` comes last and makes the site enrolled. What lost power before it is repeated with
+the same claim: the keys that the hub was shown are kept, and it answers the same gateway again for
+an hour. A site that stands alone keeps its log, its log key and the codes that are out.
+"""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from certs import authority, enrol, tls
+from certs import trust as documents
+from certs.claim import Invitation
+from certs.errors import CertsError, TrustInvalid
+from certs.keys import SigningKey
+from gateway import identity, site, trust, wire
+from gateway.clock import Clock
+from gateway.errors import GatewayError
+from gateway.trust import HubTrust
+
+Say = Callable[[str], None]
+_PINNED: Final = "Compare address and fingerprint with the hub's console: another hub answers there"
+_REMEDIES: Final = {
+    "trust.pin": "Compare the fingerprint with the hub's console: who answers has another root",
+    "trust.endorsement": _PINNED,
+    "trust.nonce": "Try again: the time was another's",
+    "claim.refused": "Ask for another claim (locker-hub claim create): this one is used, over, or"
+    " for another site",
+    "enrol.answer": "Ask the hub's operator: its answer does not fit this site",
+    "link.dates": "Correct the hub's clock: its own certificate is not valid at its own time",
+    "link.untrusted": _PINNED,
+    "link.certificate": "Try again: the hub hung up",
+    "link.unreachable": "Check the address, the network, and that the hub runs; the claim is good"
+    " for an hour after it was used here",
+}
+_SAYS: Final = {
+    enrol.Step.TRUST: "asking whom to trust",
+    enrol.Step.TIME: "the root is the one that was pinned; asking for the time",
+    enrol.Step.ENROL: "showing the claim",
+}
+
+
+class EnrolFailed(GatewayError):  # noqa: N818  # the name says what is wrong
+    """Enrolment ended without a site: the code, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """What came of it. `made`: the site is new."""
+
+    known: HubTrust
+    made: bool
+    key_version: int
+    ends_s: int
+
+
+async def enrol_site(data: Path, invitation: Invitation, clock: Clock, say: Say) -> Enrolment:
+    """Enrol the site in `data`, or make it. The caller holds its lock.
+
+    Raises EnrolFailed, GatewayError (`trust.*`, `key.version_taken`), KeyStoreBroken.
+    """
+    exists = (data / site.IDENTITY).exists()
+    name = site.load(data).name if exists else ""
+    versions = tuple(version for version, _ in site.code_keys(data)) if exists else ()
+    log_key = _log_key(data)
+    key = trust.next_key(data)
+    nonce = secrets.token_bytes(documents.NONCE_BYTES)
+    machine = enrol.Enrolling(invitation, key, log_key, nonce, site=name, key_versions=versions)
+    try:
+        await _carry(machine, invitation.url.rstrip("/"), clock, say, name)
+    except (GatewayError, CertsError) as error:
+        raise _failed(error) from error
+    trusted, got = machine.trusted, machine.enrolled
+    assert trusted is not None
+    assert got is not None
+    known = HubTrust.of(trusted, got, invitation.url.rstrip("/"))
+    if not exists:
+        say(f"making {got.site}")
+        site.make(
+            data, operator=got.operator, site=got.site.removeprefix(f"{got.operator}/site/"),
+            told=True,
+        )  # fmt: skip
+    site.import_code_key(data, got.key_version, got.code_key)
+    new = tls.Credentials(got.certificate, key)
+    trust.keep_next(data, got.certificate)
+    trust.promote(data, new)
+    trust.save(data, known)
+    return Enrolment(known, not exists, got.key_version, authority.ends_s(new.leaf))
+
+
+async def _carry(machine: enrol.Enrolling, url: str, clock: Clock, say: Say, name: str) -> None:
+    """Carry every question and answer; who is asked is checked as soon as anything is known."""
+    while (asked := machine.ask()) is not None:
+        step, trusted = machine.step, machine.trusted
+        say(_SAYS[step])
+        if trusted is None:
+            context = tls.unchecked_client()
+        elif step is enrol.Step.TIME:
+            _same_operator(trusted.operator, name)
+            context = tls.client(trusted.roots, dates=False)
+        else:
+            context = tls.client(trusted.roots, judge=tls.dated(machine.utc_ms, 0))
+        began_ms = clock.now().mono_ms
+        machine.hear(await wire.ask(asked.method, url + asked.path, context, asked.body))
+        if step is enrol.Step.TIME:
+            took_ms = clock.now().mono_ms - began_ms
+            clock.learn(machine.utc_ms + took_ms // 2, took_ms // 2 + wire.SIGNED_ERROR_MS)
+
+
+def _same_operator(operator: str, name: str) -> None:
+    """Refuse another operator's hub before it is shown the claim."""
+    if name and not name.startswith(f"{operator}/site/"):
+        raise TrustInvalid(
+            "enrol.operator", "Enrol this site at its own operator's hub", got=operator, site=name
+        )
+
+
+def _log_key(data: Path) -> bytes:
+    """Return the public log key (32 bytes); a new one is durable before anybody is shown it."""
+    keys = identity.keys_of(data)
+    if not (data / "keys").exists() or identity.LOG_KEY not in keys.names():
+        keys.create(identity.LOG_KEY, secrets.token_bytes(32))
+    seed = keys.read(identity.LOG_KEY)
+    return SigningKey.from_seed("lockers.example", seed).verifier.public
+
+
+def _failed(error: GatewayError | CertsError) -> EnrolFailed:
+    remedy = _REMEDIES.get(error.code, error.remedy)
+    return EnrolFailed(error.code, remedy, **error.evidence)
