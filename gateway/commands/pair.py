@@ -1,0 +1,41 @@
+"""`locker-gateway pair`: pair this computer with a gateway on the LAN."""
+
+import sys
+
+import click
+
+from certs import lan
+from gateway import pairing
+from gateway.commands import _shared as shared
+from gateway.errors import GatewayError
+
+
+@click.command()
+@click.argument("offer", default="", metavar="[PLG1P:...|-]")
+@click.option("--address", default="", metavar="HOST:PORT", help="Where it is, without a QR.")
+@click.option("--pin", default="", metavar="HEX", help="Its pin, as `pairing open` shows it.")
+@click.option("--as", "name", default="", metavar="NAME", help="What to call it here.")
+@shared.as_json
+def command(offer: str, address: str, pin: str, name: str, *, as_json: bool) -> None:
+    """Pair this computer with a gateway on the LAN.
+
+    OFFER is the text of the QR, or - to read it from standard input, where no other user of this
+    machine sees it. Without a QR give --address and --pin, and type the code.
+    """
+    if name:
+        pairing.folder_of(name)
+    if address or pin:
+        if offer or not (address and pin):
+            raise GatewayError("pair.usage", "Give the QR's text, or both --address and --pin")
+        where, known = lan.check_address(address), lan.check_pin(pin)
+        words = " ".join(lan.words_of(known))
+        click.echo(f"Words: {words}\nCode that the gateway shows:", err=True)
+        secret = lan.read_code(sys.stdin.readline())
+    else:
+        read = lan.read_offer(sys.stdin.readline() if offer in {"", "-"} else offer)
+        where, known, secret = read.address, read.pin, read.secret
+    kept = pairing.pair(where, known, secret, folder=pairing.home(), name=name)
+    told = {"site": kept.site, "name": kept.name, "address": kept.address}
+    called = name or kept.site.rpartition("/")[2]
+    text = f"paired with {kept.site} as {kept.name}: locker-gateway remote status --site {called}"
+    shared.tell(told, text, as_json=as_json)
