@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from sync.hub.api import ROUTES, make_app
 from sync.hub.clock import Clock
 from sync.hub.config import Config
+from sync.hub.doorman import Door, Everybody
 from sync.hub.keys import Keys
 from sync.hub.openapi import describe
 from sync.hub.projections import Projection
@@ -115,7 +116,9 @@ def clock() -> Clock:
 
 
 @asynccontextmanager
-async def stage(folder: Path, url: str, **other: Any) -> AsyncIterator[Stage]:
+async def stage(
+    folder: Path, url: str, *, door: Callable[[Hub], Door] | None = None, **other: Any
+) -> AsyncIterator[Stage]:
     """A hub on that storage with the site 0042, which has opened its log and told its map."""
     storage = await opened(url)
     try:
@@ -123,7 +126,9 @@ async def stage(folder: Path, url: str, **other: Any) -> AsyncIterator[Stage]:
         site = FakeSite(KEYS.code_key("0042", 1))
         await hub.add_site("0042", site.vkey)
         site.opens()
-        async with TestClient(TestServer(make_app(hub))) as client:
+        async with TestClient(
+            TestServer(make_app(hub, door(hub) if door else Everybody()))
+        ) as client:
             made = Stage(hub, site, client)
             await made.push()
             yield made

@@ -14,12 +14,23 @@ from typing import Any, Final
 
 import msgspec
 from aiohttp import hdrs, web
+from aiohttp.typedefs import Middleware
 
 from certs.errors import CertsError
 from sync.errors import OursBroken, StoreFailed, SyncError, TheirsInvalid
-from sync.hub import api_erase, api_read, api_write, logs
-from sync.hub.api_routes import BASE, Call, Param, Route
+from sync.hub import (
+    api_accounts,
+    api_erase,
+    api_grants,
+    api_openings,
+    api_read,
+    api_write,
+    logs,
+)
+from sync.hub.accounts import Barred, Caller
+from sync.hub.api_routes import ANY, BASE, Call, Param, Route
 from sync.hub.api_types import Answer, Made
+from sync.hub.doorman import Door, Everybody, doorman
 from sync.hub.openapi import KEY_HEADER, describe
 from sync.hub.rooms import Hub
 from sync.pull import make_routes
@@ -29,12 +40,17 @@ ROUTES: Final[tuple[Route, ...]] = (
     *api_read.ROUTES,
     *api_write.ROUTES,
     *api_erase.ROUTES,
+    *api_grants.ROUTES,
+    *api_openings.ROUTES,
+    *api_accounts.ROUTES,
 )
 PULL: Final = "/sites/{site}/sync/v1"
 BODY_S: Final = 10.0
 REQUESTS_MAX: Final = 64
 
 _STATUS: Final = {
+    "access.unknown": 401,
+    "access.slow": 429,
     "request.host": 403,
     "request.origin": 403,
     "request.path": 404,
@@ -45,6 +61,16 @@ _STATUS: Final = {
     "request.key_reused": 409,
     "request.key_unsure": 409,
     "request.busy": 503,
+    "request.often": 429,
+    "claim.refused": 403,
+    "claim.other_site": 403,
+    "device.unknown": 403,
+    "device.revoked": 403,
+    "device.other_site": 403,
+    "backend.unknown": 403,
+    "backend.scope": 403,
+    "backend.read_only": 403,
+    "certificate.name": 403,
     "hub.busy": 503,
     "hub.fenced": 409,
     "hub.lane_stopped": 409,
@@ -58,7 +84,12 @@ _STATUS: Final = {
     "annex.live": 409,
     "site.no_map": 409,
     "reservation.other_class": 409,
+    "reservation.over": 409,
     "open.asked": 409,
+    "open.second_person": 409,
+    "approval.own": 403,
+    "approval.under_way": 409,
+    "account.exists": 409,
     "relay.fork": 409,
     "relay.too_many": 409,
     "store.busy": 503,
@@ -69,6 +100,8 @@ _BY_HTTP: Final = {
     405: ("request.method", "Use the method of this path."),
     413: ("request.too_large", "Send a smaller body."),
 }
+_LATER: Final = {429: "60", 503: "2"}
+"""Seconds of Retry-After."""
 # SPEC: RFC 3986 3.2.2: an IPv6 address stands in brackets, and nothing else we answer to does.
 _host = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:]+))(?::[0-9]{1,5})?").fullmatch
 _sent = re.compile(r"Invalid enum value .*?(?= - at|$)", re.DOTALL)
@@ -76,23 +109,42 @@ _HUB: Final = web.AppKey("hub", Hub)
 _log = logs.get("api")
 
 
-def make_app(hub: Hub) -> web.Application:
-    """Return the application over a hub: the API, its description, and plain pull of each site.
+def make_app(hub: Hub, door: Door | None = None) -> web.Application:
+    """Return the application over a hub: the API and its description.
 
-    Routes that are added to it (the sites' links) are guarded as all others.
+    `door` is asked before anything is done: the doorman, or, where the configuration says
+    `[development] plain`, everybody's. What is added to the application asks for no account.
+    Without an authority (development) the plain pull of each site is in it too. Routes that are
+    added to it are guarded as all others.
     """
-    app = web.Application(
-        middlewares=[_refusals, _guard], client_max_size=hub.config.api.body_bytes_max
-    )
-    app[_HUB] = hub
+    door = door or (Everybody() if hub.config.development.plain else doorman(hub))
+    app = surrounded(hub, _guard)
     gate = asyncio.Semaphore(REQUESTS_MAX)
-    app.add_routes([_served(hub, route, gate) for route in ROUTES])
+    app.add_routes([_served(hub, route, gate, door) for route in ROUTES])
     described = msgspec.json.encode(describe(ROUTES))
 
-    async def openapi(_request: web.Request) -> web.Response:
+    async def openapi(request: web.Request) -> web.Response:
+        await door.admit(request, "describe", ANY, None)
         return _json(described)
 
     app.add_routes([web.get(f"{BASE}/openapi.json", openapi, allow_head=False)])
+
+    if hub.authority is None:
+        app.add_routes(pull_routes(hub))
+    return app
+
+
+def surrounded(hub: Hub, *middlewares: Middleware) -> web.Application:
+    """Return an empty application over a hub, whose refusals all have one shape."""
+    app = web.Application(
+        middlewares=[_refusals, *middlewares], client_max_size=hub.config.api.body_bytes_max
+    )
+    app[_HUB] = hub
+    return app
+
+
+def pull_routes(hub: Hub) -> list[web.RouteDef]:
+    """Return the plain pull of each site."""
 
     async def shelf_of(request: web.Request) -> Shelf:
         try:
@@ -105,14 +157,15 @@ def make_app(hub: Hub) -> web.Application:
     ) -> None:
         await hub.arrived(request.match_info["site"])
 
-    app.add_routes(make_routes(shelf_of, prefix=PULL, arrived=arrived))
-    return app
+    return make_routes(shelf_of, prefix=PULL, arrived=arrived)
 
 
 def status_of(error: SyncError | CertsError) -> int:
     """Return the HTTP status of a refusal."""
     if error.code in _STATUS:
         return _STATUS[error.code]
+    if isinstance(error, Barred):
+        return 403
     if error.code.startswith("hub.unknown") or error.code.endswith(".unknown"):
         return 404
     if isinstance(error, StoreFailed | OursBroken):
@@ -146,35 +199,46 @@ async def _refusals(request: web.Request, handler: _Handler) -> web.StreamRespon
 
 @web.middleware
 async def _guard(request: web.Request, handler: _Handler) -> web.StreamResponse:
-    """Let in only who asks by a loopback name, and no page of a browser."""
-    if not _host_is_loopback(request.headers.getall(hdrs.HOST, [])):
-        raise TheirsInvalid("request.host", "Ask 127.0.0.1 by this name.")
+    """Let in only who asks by a name of ours, and no page of a browser."""
+    known = request.app[_HUB].authority
+    hosts = frozenset[str]() if known is None else frozenset(known.state.hosts)
+    if not _host_is_ours(request.headers.getall(hdrs.HOST, []), hosts):
+        raise TheirsInvalid("request.host", "Ask by a name of this hub, or by 127.0.0.1.")
     if hdrs.ORIGIN in request.headers:
         raise TheirsInvalid("request.origin", "The API is for programs, not for web pages.")
     return await handler(request)
 
 
-def _host_is_loopback(hosts: list[str]) -> bool:
-    found = _host(hosts[0]) if len(hosts) == 1 else None
+def _host_is_ours(asked: list[str], hosts: frozenset[str]) -> bool:
+    found = _host(asked[0]) if len(asked) == 1 else None
     if found is None:
         return False
     name = found[1] or found[2]
+    if name.lower() in hosts:
+        return True
     try:
         return name.lower() == "localhost" or ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
 
 
-def _served(hub: Hub, route: Route, gate: asyncio.Semaphore) -> web.RouteDef:
-    """Return the route that reads a request, has it answered, and writes the answer."""
+def _served(hub: Hub, route: Route, gate: asyncio.Semaphore, door: Door) -> web.RouteDef:
+    """Return the route that asks who it is, reads a request, has it answered, and answers."""
 
     async def serve(request: web.Request) -> web.Response:
         if gate.locked():
             raise TheirsInvalid("request.busy", "Ask again in a moment.", limit=REQUESTS_MAX)
         async with gate:
+            # Before a byte of the body: a stranger is not worth one.
+            site_id = request.match_info.get("site")
+            caller = await door.admit(request, route.name, route.roles, site_id)
             raw = await _raw(request) if route.body else b""
-            call = await _call(hub, route, request, raw)
-            answer = await route.handler(call)
+            try:
+                call = await _call(hub, route, request, raw, caller)
+                answer = await (_noted(route, call) if route.noted else route.handler(call))
+            except Barred as refusal:
+                await door.note(request, route.name, caller, site_id or "", refusal)
+                raise
         return _answered(route, answer)
 
     if route.method == "GET":
@@ -182,7 +246,22 @@ def _served(hub: Hub, route: Route, gate: asyncio.Semaphore) -> web.RouteDef:
     return web.post(route.full, serve)
 
 
-async def _call(hub: Hub, route: Route, request: web.Request, raw: bytes) -> Call:
+async def _noted(route: Route, call: Call) -> Answer:
+    """Have it answered, and write down who asked and what came of it."""
+    site_id = call.site.site_id if call.site_known else ""
+    about = {name: str(value) for name, value in call.path.items() if name != "site"}
+    try:
+        answer = await route.handler(call)
+    except Barred:
+        raise
+    except SyncError as refusal:
+        await call.hub.auditor.refused(site_id, route.name, call.by, refusal)
+        raise
+    await call.hub.auditor.did(site_id, route.name, call.by, about)
+    return answer
+
+
+async def _call(hub: Hub, route: Route, request: web.Request, raw: bytes, caller: Caller) -> Call:
     path = {
         # What cannot be a site's id is no site: one answer for both.
         one.name: request.match_info[one.name]
@@ -201,11 +280,12 @@ async def _call(hub: Hub, route: Route, request: web.Request, raw: bytes) -> Cal
         for one in route.params
         if one.where == "query"
     }
-    body = _body(route, raw)
+    body = _signed(_body(route, raw), caller)
     keys = request.headers.getall(KEY_HEADER, [])
     if len(keys) > 1 or (keys and not keys[0]):
         raise TheirsInvalid("request.key", "Send one Idempotency-Key.")
-    return Call(hub, route.name, path, query, body, raw, keys[0] if keys else "", site)
+    key = keys[0] if keys else ""
+    return Call(hub, route.name, path, query, body, raw, key, site, caller=caller)
 
 
 def _query(param: Param, values: list[str]) -> Any:
@@ -257,6 +337,19 @@ def _body(route: Route, raw: bytes) -> Any:
         raise TheirsInvalid("request.body", "Send the JSON object of this path.") from None
 
 
+def _signed(body: Any, caller: Caller) -> Any:
+    """Return the body with who is on record for it in `by`, where it has that."""
+    if "by" not in getattr(body, "__struct_fields__", ()):
+        return body
+    if not body.by:
+        return msgspec.structs.replace(body, by=caller.name)
+    if not caller.signs(body.by):
+        raise Barred(
+            "access.by", "Leave `by` out, or write your account's name, a dot, and who asks."
+        )
+    return body
+
+
 def _reason(error: msgspec.ValidationError) -> str:
     """Return where it is wrong and what it should be; never what was sent."""
     return _sent.sub("Invalid value", str(error))[:200]
@@ -269,7 +362,12 @@ def _answered(route: Route, answer: Answer) -> web.Response:
 
 def _refused(code: str, remedy: str, evidence: Any, status: int) -> web.Response:
     told = {"code": code, "remedy": remedy, "evidence": {k: _plain(v) for k, v in evidence.items()}}
-    return _json(msgspec.json.encode(told), status)
+    answer = _json(msgspec.json.encode(told), status)
+    if status in _LATER:
+        answer.headers[hdrs.RETRY_AFTER] = _LATER[status]
+    if status == 401:  # noqa: PLR2004  # SPEC: RFC 9110 15.5.2: it says how to prove oneself
+        answer.headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
+    return answer
 
 
 def _plain(value: object) -> object:

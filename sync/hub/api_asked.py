@@ -6,12 +6,15 @@ import msgspec
 from msgspec import Meta
 
 from sync.fact import Size
+from sync.hub.accounts import DAYS, DAYS_MAX, Role
 
 __all__ = [
+    "AccountAsked",
     "Band",
     "Body",
     "By",
     "ByAsked",
+    "CancelAsked",
     "CapabilityAsked",
     "ClaimAsked",
     "ClearAsked",
@@ -30,6 +33,7 @@ __all__ = [
     "ReservationAsked",
     "ServiceAsked",
     "SiteAsked",
+    "SiteName",
     "Tenant",
     "Text",
     "UtcMs",
@@ -39,7 +43,8 @@ By = Annotated[
     str,
     Meta(
         pattern=r"^(?=[^A-Za-z]*[A-Za-z])[A-Za-z0-9@._-]{1,64}$",
-        description="An account: no person's name, and not digits alone.",
+        description="Who is on record: the account (so too where it is left out), or the account, "
+        "a dot and who asked there: `desk.anna`. No person's name, and not digits alone.",
     ),
 ]
 Text = Annotated[str, Meta(min_length=1, max_length=64)]
@@ -49,6 +54,7 @@ UtcMs = Annotated[int, Meta(ge=0, lt=2**53, description="UTC, milliseconds since
 RefText = Annotated[str, Meta(pattern=r"^e[1-9][0-9]{0,9}-[0-9a-f]{8}:[sh][uct][0-9]{1,15}$")]
 Count = Annotated[int, Meta(ge=1, le=3_084)]
 CodeState = Literal["deposited", "news", "expected"]
+SiteName = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,32}$")]
 Door = Annotated[int, Meta(ge=0, lt=2**31)]
 
 
@@ -87,7 +93,7 @@ class RekeyAsked(Body, frozen=True, kw_only=True):
 class GrantAsked(Body, frozen=True, kw_only=True):
     """A right: `courier` of a `tenant`, or `collect` of one `parcel` (its reference)."""
 
-    by: By
+    by: By = ""
     grant: Literal["courier", "collect"]
     label: Text
     tenant: Tenant | None = None
@@ -100,10 +106,11 @@ class CapabilityAsked(Body, frozen=True, kw_only=True):
 
     `courier`, `deposit` and `return` need a `tenant`. `collect` needs as `object` the entry of a
     parcel that is there or expected, `return` may have one; `reservation` needs the entry of a
-    promise. `room` is the class of a `deposit`: `M`, or `M cold`.
+    promise, and of a tenant's account its `parcel` too. `room` is the class of a `deposit`: `M`, or
+    `M cold`.
     """
 
-    by: By
+    by: By = ""
     action: Literal["collect", "deposit", "return", "courier", "service", "install", "reservation"]
     label: Text
     until_ms: UtcMs
@@ -111,18 +118,37 @@ class CapabilityAsked(Body, frozen=True, kw_only=True):
     object: RefText | None = None
     tenant: Tenant | None = None
     room: Annotated[str, Meta(pattern=r"^(S|M|L|XL)( [a-z0-9-]{1,16})?$")] | None = None
+    parcel: ParcelNamed | None = None
 
 
 class ByAsked(Body, frozen=True, kw_only=True):
     """Who asks; the path says what for."""
 
-    by: By
+    by: By = ""
+
+
+class CancelAsked(Body, frozen=True, kw_only=True):
+    """Whose promise it is: an account of a tenant has to say."""
+
+    by: By = ""
+    parcel: ParcelNamed | None = None
+
+
+class AccountAsked(Body, frozen=True, kw_only=True):
+    """An account: `sites` empty for all, a `tenant` for dispatch and nobody else."""
+
+    by: By = ""
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,32}$")]
+    role: Role
+    sites: Annotated[list[SiteName], Meta(max_length=1_000)] = []
+    tenant: Tenant = ""
+    days: Annotated[int, Meta(ge=1, le=DAYS_MAX)] = DAYS
 
 
 class ExpectedAsked(Body, frozen=True, kw_only=True):
     """A parcel to come, and the size it needs where that is known."""
 
-    by: By
+    by: By = ""
     parcel: ParcelNamed
     size: Size | None = None
 
@@ -130,7 +156,7 @@ class ExpectedAsked(Body, frozen=True, kw_only=True):
 class ReservationAsked(Body, frozen=True, kw_only=True):
     """A compartment of this class for this parcel, until `until_ms` or until cancelled."""
 
-    by: By
+    by: By = ""
     parcel: ParcelNamed
     size: Size
     band: Band = ""
@@ -140,7 +166,7 @@ class ReservationAsked(Body, frozen=True, kw_only=True):
 class HandBackAsked(Body, frozen=True, kw_only=True):
     """Rights that the hub does not need go back to the site."""
 
-    by: By
+    by: By = ""
     size: Size
     count: Count
     band: Band = ""
@@ -149,7 +175,7 @@ class HandBackAsked(Body, frozen=True, kw_only=True):
 class ServiceAsked(Body, frozen=True, kw_only=True):
     """`out`: take it out of service (with `why`); else back in."""
 
-    by: By
+    by: By = ""
     out: bool
     why: Annotated[str, Meta(max_length=64)] = ""
 
@@ -157,7 +183,7 @@ class ServiceAsked(Body, frozen=True, kw_only=True):
 class OpenAsked(Body, frozen=True, kw_only=True):
     """Open this door until `until_ms`, at most five minutes from now; `case` names the record."""
 
-    by: By
+    by: By = ""
     why: Text
     case: Text
     until_ms: UtcMs
@@ -166,7 +192,7 @@ class OpenAsked(Body, frozen=True, kw_only=True):
 class ClaimAsked(Body, frozen=True, kw_only=True):
     """What somebody says happened to a parcel."""
 
-    by: By
+    by: By = ""
     parcel: ParcelNamed
     says: Literal["deposited", "collected", "returned", "lost"]
 
@@ -174,14 +200,14 @@ class ClaimAsked(Body, frozen=True, kw_only=True):
 class ClearAsked(Body, frozen=True, kw_only=True):
     """Alarms that were dealt with."""
 
-    by: By
+    by: By = ""
     raises: Annotated[list[RefText], Meta(min_length=1, max_length=64)]
 
 
 class FoldAsked(Body, frozen=True, kw_only=True):
     """The rules that every replica is to fold by from now on."""
 
-    by: By
+    by: By = ""
     version: Annotated[int, Meta(ge=1, lt=2**31)]
 
 

@@ -14,6 +14,12 @@ async def show_code(call: Call) -> t.CodeShown:
     An expected parcel's code is told only while its identity was never deposited at this site: any
     other takes a counter that only the site knows (FORMATS.md 6).
     """
+    told = await _told(call)
+    call.caller.need_tenant(told.parcel.partition("/")[0])
+    return told
+
+
+async def _told(call: Call) -> t.CodeShown:
     ref = call.path["ref"]
     projection = await call.hub.book(call.site.site_id)
     here = projection.book.parcels.get(ref)

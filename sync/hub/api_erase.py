@@ -11,7 +11,7 @@ from sync.holdings import identity_of
 from sync.hub import api_types as t
 from sync.hub import issue
 from sync.hub.api_read import REF, SITE
-from sync.hub.api_routes import Call, Route
+from sync.hub.api_routes import Call, Route, may
 from sync.hub.api_write import COMMON, decided, made
 from sync.hub.issue import Decision, Desk
 from sync.hub.projections import annex_in
@@ -50,5 +50,6 @@ ROUTES: Final = (
         "Forget who a parcel was that this hub expected; refused while it is awaited or there.",
         erase_annex, t.Made, t.ByAsked, (SITE, REF), keyed=True,
         refusals=(*COMMON, "annex.unknown", "annex.live"),
+        roles=may("operator"),
     ),
 )  # fmt: skip

@@ -8,6 +8,8 @@ tells the entry alone. Revoke that one, and issue another.
 import asyncio
 import base64
 import secrets
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 from certs import capability
@@ -16,16 +18,37 @@ from sync.book import Book
 from sync.hub import api_types as t
 from sync.hub import denials, grants, qr
 from sync.hub.api_read import SITE
-from sync.hub.api_routes import Call, Route
-from sync.hub.api_write import COMMON
+from sync.hub.api_routes import ANY, Call, Route, may
+from sync.hub.api_write import COMMON, need_parcel, need_promise
 from sync.hub.issue import Decision, Desk, No
 from sync.hub.rooms import Hub
 from sync.hub.signers import signing_key
 from sync.hub.storage import Site
 
+GIVES: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
+    {
+        "collect": may("support", "dispatch"),
+        "return": may("support", "dispatch"),
+        "courier": may("operator", "dispatch"),
+        "deposit": may("operator", "dispatch"),
+        "reservation": may("dispatch"),
+        "service": may("operator"),
+        "install": may("operator"),
+    }
+)
+"""Whose each action is to give. Operators open no door, so what opens a held one is not theirs."""
+
 
 async def issue_capability(call: Call) -> t.CapabilityMade:
     """Issue a capability; it is in this answer and nowhere else."""
+    asked: t.CapabilityAsked = call.body
+    call.caller.need(*GIVES[asked.action])
+    if asked.tenant is not None:
+        call.caller.need_tenant(asked.tenant)
+    if asked.action == "reservation" and asked.object is not None:
+        await need_promise(call, asked.object, asked.parcel)
+    elif asked.object is not None:
+        await need_parcel(call, asked.object)
     return await issue(call.hub, call.site, call.body, what=call.what, key=call.key, raw=call.raw)
 
 
@@ -107,10 +130,12 @@ ROUTES: Final = (
         refusals=(*COMMON, "capability.malformed", "grant.cti_taken", "grant.fields",
                   "grant.too_long", "grant.too_many", "parcel.unknown", "request.secret",
                   "request.text", "request.until", "reservation.over", "reservation.unknown"),
+        roles=may("operator", "support", "dispatch"),
     ),
     Route(
         "GET", "/denials", "showDenials",
         "The signed list of denied capabilities, as any visitor's device may carry it to a site.",
         show_denials, t.DenialsShown, refusals=("hub.busy",),
+        roles=ANY,
     ),
 )  # fmt: skip

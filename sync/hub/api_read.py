@@ -11,8 +11,9 @@ from sync.entry import LaneRef, Ref
 from sync.errors import TheirsInvalid
 from sync.hub import api_types as t
 from sync.hub import grants
+from sync.hub.accounts import Caller
 from sync.hub.api_codes import show_code
-from sync.hub.api_routes import Call, Param, Route
+from sync.hub.api_routes import ANY, Call, Param, Route, may
 from sync.hub.config import Config
 from sync.hub.projections import Projection
 from sync.hub.rooms import Hub
@@ -30,6 +31,8 @@ Part = Literal[
     "requests", "claims", "alarms", "conflicts",
 ]  # fmt: skip
 PARTS: Final[tuple[Part, ...]] = get_args(Part)
+TENANTS: Final = frozenset({"parcels", "expected", "grants", "capacity"})
+"""What an account of a tenant is told of a book."""
 
 
 # --- sites ------------------------------------------------------------------------------------
@@ -38,9 +41,14 @@ PARTS: Final[tuple[Part, ...]] = get_args(Part)
 async def list_sites(call: Call) -> t.SitesShown:
     """Return a page of sites, by id."""
     count = call.query["count"]
-    found = [one for one in await call.hub.storage.sites() if one.site_id >= call.query["from"]]
+    found = [one for one in await sites(call) if one.site_id >= call.query["from"]]
     shown = [await show(call.hub, site) for site in found[:count]]
     return t.SitesShown(sites=shown, next=found[count].site_id if len(found) > count else "")
+
+
+async def sites(call: Call) -> list[Site]:
+    """Return the sites that the caller may know of, by id."""
+    return [one for one in await call.hub.storage.sites() if call.caller.sees(one.site_id)]
 
 
 async def show_site(call: Call) -> t.SiteShown:
@@ -98,22 +106,29 @@ def _stopped(projection: Projection) -> list[t.StopShown]:
 
 
 async def show_book(call: Call) -> t.BookShown:
-    """Return the book of a site, or the parts of it that were asked for."""
+    """Return the book of a site, or the parts of it that were asked for.
+
+    Who a parcel is stands in an annex: only who may read those is told it (`Caller.names`). An
+    account of a tenant is told what is its tenant's, and the capacity; nothing else.
+    """
     projection = await call.hub.book(call.site.site_id)
     book = projection.book
     asked: tuple[Part, ...] = tuple(call.query["part"]) or PARTS
+    if call.caller.tenant:
+        asked = tuple(one for one in asked if one in TENANTS)
     parts: dict[str, Any] = {}
     if "compartments" in asked:
         parts["compartments"] = _compartments(projection, call.query["door"])
     if "parcels" in asked:
-        parts["parcels"] = await _parcels(projection, call.query["door"])
+        parts["parcels"] = await _parcels(projection, call.query["door"], call.caller)
     if "expected" in asked:
         parts["expected"] = [
-            t.ExpectedShown(ref=one.ref, size=one.size, parcel=await projection.identity(one.ref))
+            t.ExpectedShown(ref=one.ref, size=one.size, parcel=identity)
             for one in list(book.rights.expected.values())  # it may change while names are read
+            for identity in await _named(projection, one.ref, call.caller)
         ]
     if "grants" in asked:
-        parts["grants"] = _grants(projection, call.query["state"])
+        parts["grants"] = _grants(projection, call.query["state"], call.caller)
     parts |= {name: value for name, value in _rights(projection).items() if name in asked}
     return t.BookShown(
         site=call.site.site_id,
@@ -140,19 +155,32 @@ def _compartments(projection: Projection, door: int | None) -> list[t.Compartmen
     ]  # fmt: skip
 
 
-async def _parcels(projection: Projection, door: int | None) -> list[t.ParcelShown]:
+async def _named(projection: Projection, ref: str, caller: Caller) -> tuple[str | None, ...]:
+    """Return who a parcel is, as this caller may know it; nothing where it is another tenant's."""
+    identity = await projection.identity(ref)
+    if caller.names(tenant_of(identity)):
+        return (identity,)
+    return () if caller.tenant else (None,)
+
+
+async def _parcels(projection: Projection, door: int | None, caller: Caller) -> list[t.ParcelShown]:
     return [
         t.ParcelShown(
             ref=one.ref, door=one.door, size=one.size, by=one.by, counter=one.counter,
-            digits=one.digits, key_version=one.key_version,
-            parcel=await projection.identity(one.ref),
+            digits=one.digits, key_version=one.key_version, parcel=identity,
         )
         for one in projection.book.live()
         if door in {None, one.door}
+        for identity in await _named(projection, one.ref, caller)
     ]  # fmt: skip
 
 
-def _grants(projection: Projection, state: str | None) -> list[t.GrantShown]:
+def tenant_of(identity: str | None) -> str:
+    """Return whose parcel it is; empty where nobody knows."""
+    return (identity or "").partition("/")[0]
+
+
+def _grants(projection: Projection, state: str | None, caller: Caller) -> list[t.GrantShown]:
     rights = projection.book.rights
     shown = [
         t.GrantShown(
@@ -161,7 +189,9 @@ def _grants(projection: Projection, state: str | None) -> list[t.GrantShown]:
         )
         for one in grants.issued(rights)
     ]  # fmt: skip
-    return [one for one in shown if state in {None, one.state}]
+    return [
+        one for one in shown if state in {None, one.state} and caller.tenant in {"", one.tenant}
+    ]
 
 
 def _rights(projection: Projection) -> dict[str, Any]:
@@ -270,11 +300,14 @@ async def _held(call: Call, ref: LaneRef) -> tuple[Any, Log]:
 async def list_news(call: Call) -> t.NewsPage:
     """Return what was relayed and no log has confirmed yet."""
     one = call.query["site"]
-    sites = [await call.hub.registry.get(one)] if one else await call.hub.storage.sites()
+    if one:
+        call.caller.need_site(one)
     found = []
-    for site in sites:
+    for site in [await call.hub.registry.get(one)] if one else await sites(call):
         for news, deposit in await call.hub.relay.unconfirmed(site):
             fact = deposit.fact
+            if not call.caller.names(tenant_of(deposit.identity)):
+                continue
             found.append(
                 t.NewsShown(
                     site=site.site_id, ref=deposit.ref, door=fact.door, size=fact.size,
@@ -286,8 +319,13 @@ async def list_news(call: Call) -> t.NewsPage:
 
 async def list_audit(call: Call) -> t.AuditPage:
     """Return lines of a site's audit."""
+    return await audit_page(call, call.site.site_id)
+
+
+async def audit_page(call: Call, site_id: str) -> t.AuditPage:
+    """Return lines of an audit; that of no site is the hub's own."""
     start = call.query["from"]
-    lines = await call.hub.auditor.lines(call.site.site_id, start, call.query["count"])
+    lines = await call.hub.auditor.lines(site_id, start, call.query["count"])
     shown = [
         t.AuditShown(seq=one.seq, code=one.code, evidence=dict(one.evidence), at_ms=one.at_ms)
         for one in lines
@@ -298,7 +336,7 @@ async def list_audit(call: Call) -> t.AuditPage:
 async def health(call: Call) -> t.Health:
     """Return what the hub says of itself."""
     hub = call.hub
-    sites = await hub.storage.sites()
+    known = await sites(call)
     return t.Health(
         ok=True,
         operator=hub.config.operator,
@@ -306,15 +344,17 @@ async def health(call: Call) -> t.Health:
         storage=hub.config.storage_url.partition(":")[0],
         listen=listening(hub.config),
         peers="not authenticated in this version",
-        sites=len(sites),
-        fenced=[one.site_id for one in sites if one.fenced],
+        sites=len(known),
+        fenced=[one.site_id for one in known if one.fenced],
         books=hub.projections.held,
     )
 
 
 def listening(config: Config) -> str:
     """Return where the API is served, and why nowhere else."""
-    return f"{config.api.listen}, loopback only: peers are not authenticated in this version"
+    if config.development.plain:
+        return f"{config.api.listen}, plain: development, nobody is authenticated"
+    return f"{config.api.listen}, links {config.link_at.listen}, renewal {config.renew_at.listen}"
 
 
 _Index = Annotated[int, Meta(ge=0, lt=2**53)]
@@ -323,6 +363,10 @@ _Log = Annotated[str, Meta(pattern=r"^e[1-9][0-9]{0,9}-[0-9a-f]{8}:[sh][uct]$")]
 _Site = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,32}$")]
 
 SITE: Final = Param("site", _Site, "The site's id, as 0042.", "path")
+AUDIT_PAGE: Final = (
+    Param("from", _Index, "First line.", default=0),
+    Param("count", _Page, "At most.", default=ENTRIES_PAGE),
+)
 REF: Final = Param("ref", t.RefText, "An entry, as e1-9f2c01ab:sc117.", "path")
 DOOR: Final = Param("door", t.Door | None, "Only this compartment.", default=None)
 
@@ -335,8 +379,10 @@ ROUTES: Final = (
             Param("count", Annotated[int, Meta(ge=1, le=SITES_PAGE)], "At most.",
                   default=SITES_PAGE),
         ),
+        roles=may("operator", "support", "auditor"),
     ),
-    Route("GET", "/sites/{site}", "showSite", "One site.", show_site, t.SiteShown, params=(SITE,)),
+    Route("GET", "/sites/{site}", "showSite", "One site.", show_site, t.SiteShown, params=(SITE,),
+          roles=may("operator", "support", "auditor")),
     Route(
         "GET", "/sites/{site}/book", "showBook", "What the site holds, folded from all logs.",
         show_book, t.BookShown,
@@ -346,12 +392,14 @@ ROUTES: Final = (
             Param("state", Literal["active", "revoked", "attempted", "used"] | None,
                   "Only grants in this state.", default=None),
         ),
+        roles=ANY,
     ),
     Route(
         "GET", "/sites/{site}/parcels/{ref}/code", "showCode",
         "The pick-up code of a parcel: deposited, relayed, or expected and never there before.",
         show_code, t.CodeShown, params=(SITE, REF),
         refusals=("parcel.unknown", "parcel.no_identity", "parcel.was_here", "site.no_map"),
+        roles=may("support", "dispatch"), noted=True,
     ),
     Route(
         "GET", "/sites/{site}/entries", "listEntries", "A page of one log.", list_entries,
@@ -363,24 +411,23 @@ ROUTES: Final = (
             Param("count", _Page, "At most.", default=ENTRIES_PAGE),
         ),
         refusals=("hub.unknown_log", "hub.beyond", "hub.pruned"),
+        roles=may("auditor"),
     ),
     Route(
         "GET", "/sites/{site}/proofs/{ref}", "showProof",
         "A proof that an entry is in its log, checkable without this hub.", show_proof,
         t.ProofShown, params=(SITE, REF), refusals=("hub.unknown_log", "hub.unknown_entry"),
+        roles=may("auditor"),
     ),
     Route(
         "GET", "/sites/{site}/audit", "listAudit", "Who asked for what, and what came of it.",
-        list_audit, t.AuditPage,
-        params=(
-            SITE,
-            Param("from", _Index, "First line.", default=0),
-            Param("count", _Page, "At most.", default=ENTRIES_PAGE),
-        ),
+        list_audit, t.AuditPage, params=(SITE, *AUDIT_PAGE), roles=may("auditor", "operator"),
     ),
     Route(
         "GET", "/news", "listNews", "Relayed deposits that no log has confirmed yet.", list_news,
         t.NewsPage, params=(Param("site", _Site | None, "Only of this site.", default=None),),
+        roles=may("support", "dispatch"),
     ),
-    Route("GET", "/health", "showHealth", "What the hub says of itself.", health, t.Health),
+    Route("GET", "/health", "showHealth", "What the hub says of itself.", health, t.Health,
+          roles=ANY),
 )  # fmt: skip

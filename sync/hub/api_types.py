@@ -6,6 +6,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 from typing_extensions import override
 
+from sync.hub.accounts import Role
 from sync.hub.api_asked import *  # noqa: F403  # one vocabulary, in two files
 from sync.hub.api_asked import CodeState
 
@@ -365,3 +366,49 @@ class Health(Answer, frozen=True, kw_only=True):
     sites: int
     fenced: list[str]
     books: int
+
+
+class OpeningShown(Answer, frozen=True, kw_only=True):
+    """A door that waits for a second person; `limit`: whose requests were too many a minute."""
+
+    id: str
+    door: int
+    by: str
+    why: str
+    case: str
+    asked_ms: int
+    ends_ms: int
+    limit: Literal["account", "site", "all"]
+
+
+class OpeningsShown(Answer, frozen=True, kw_only=True):
+    """All that wait at a site."""
+
+    openings: list[OpeningShown]
+
+
+class AccountShown(Answer, frozen=True, kw_only=True):
+    """An account. `sites` empty: all of them. `ended_ms`: when somebody ended it."""
+
+    name: str
+    role: Role
+    sites: list[str]
+    tenant: str
+    by: str
+    made_ms: int
+    ends_ms: int
+    ended_ms: int | None
+
+
+class AccountsShown(Answer, frozen=True, kw_only=True):
+    """All accounts, by name; those that ended too."""
+
+    accounts: list[AccountShown]
+
+
+class AccountMade(Answer, frozen=True, kw_only=True):
+    """`token`, and for an operator `otpauth`: told this once and kept nowhere."""
+
+    account: AccountShown
+    token: str
+    otpauth: str

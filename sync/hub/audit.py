@@ -96,6 +96,10 @@ class Auditor:
         seen = {name: str(value)[:80] for name, value in refusal.evidence.items()}
         await self._storage.audit(site_id, refusal.code, {"what": what, "by": by} | seen)
 
+    async def did(self, site_id: str, what: str, by: str, about: Mapping[str, str]) -> None:
+        """Write down what was done or told where no entry says it."""
+        await self._storage.audit(site_id, "api.did", {"what": what, "by": by, **about})
+
     async def lines(self, site_id: str, start: int, count: int) -> tuple[Audit, ...]:
         """Return lines of a site's audit."""
         return await self._storage.audited(site_id, start, count)

@@ -290,8 +290,13 @@ def service(book: Book, desk: Desk, *, door: int, out: bool, why: str) -> Decisi
     return Say((Statement(facts.CompartmentEnabled(door=door, by=desk.by), seen=True),))
 
 
-def ask_open(book: Book, desk: Desk, *, door: int, why: str, case: str, until_ms: int) -> Decision:
-    """Ask the site to open one door, now; it decides, answers, and forgets it after `until_ms`."""
+def ask_open(
+    book: Book, desk: Desk, *, door: int, why: str, case: str, until_ms: int, second: str = ""
+) -> Decision:
+    """Ask the site to open one door, now; it decides, answers, and forgets it after `until_ms`.
+
+    `second`: who approved it, where the hub asked for a second person.
+    """
     if door not in book.map.doors:
         return _no("door.unknown", "Take a number from the site's map.", door=door)
     wrong = wrong_text(desk, why=why, case=case)
@@ -308,7 +313,11 @@ def ask_open(book: Book, desk: Desk, *, door: int, why: str, case: str, until_ms
         return _no("open.asked", "Wait for the site's answer to the last request.", ref=same)
     if len(waiting) >= REQUESTS_MAX:
         return _no("open.too_many", "Wait for the site's answers.", waiting=len(waiting))
-    return _say(facts.OpenRequested(door=door, by=desk.by, why=why, case=case, until_ms=until_ms))
+    return _say(
+        facts.OpenRequested(
+            door=door, by=desk.by, why=why, case=case, until_ms=until_ms, second=second
+        )
+    )
 
 
 # --- words ------------------------------------------------------------------------------------

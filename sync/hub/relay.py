@@ -10,6 +10,7 @@ When the log comes it confirms the news, or it does not contain them: then someb
 histories, which is kept as evidence of a fork.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -70,17 +71,24 @@ class Relay:
         self._storage, self._registry, self._keys = storage, registry, keys
 
     async def take(
-        self, entry: str, identity: str, *, note: str = "", proof_text: str = ""
+        self,
+        entry: str,
+        identity: str,
+        *,
+        note: str = "",
+        proof_text: str = "",
+        seen: Callable[[str], None] = lambda _site: None,
     ) -> Told:
         """Check a receipt and keep it as news, or find it confirmed.
 
+        `seen` hears whose site it says it is of, and refuses what is none of the caller's.
         Raises `TheirsInvalid`: `relay.evidence` (neither proof nor checkpoint, or both),
         `relay.form`, `hub.unknown_site`, `relay.signature`, `relay.proof`, `relay.proof_needed`,
         `relay.not_a_deposit`, `relay.parcel`, `relay.fork`, `relay.too_many`.
         """
         if bool(note) == bool(proof_text):
             raise _refused("evidence", "Send either a proof or a checkpoint.")
-        origin, site = await self._site(note, proof_text)
+        origin, site = await self._site(note, proof_text, seen)
         shelf = self._registry.shelf_of(site)
         deposit = await self._proved(site, shelf, origin, entry, identity, note, proof_text)
         self._check_parcel(site, deposit)
@@ -115,13 +123,16 @@ class Relay:
 
     # --- the checks ---------------------------------------------------------------------------
 
-    async def _site(self, note: str, proof_text: str) -> tuple[Origin, Site]:
+    async def _site(
+        self, note: str, proof_text: str, seen: Callable[[str], None]
+    ) -> tuple[Origin, Site]:
         """(1), (2): whose log the checkpoint says it is."""
         try:
             signed = proof.Proof.parse(proof_text).checkpoint if proof_text else note
             origin = Origin.parse(Checkpoint.parse(parse_note(signed)[0]).origin)
         except (CertsError, TheirsInvalid) as error:
             raise _refused("form", "Scan the receipt again.", cause=error.code) from error
+        seen(origin.site)
         site = await self._registry.get(origin.site)
         if origin.voice is not Writer.SITE or origin.lane is not Lane.CUSTODY:
             raise _refused("not_a_deposit", "Only a site's custody lane holds deposits.")

@@ -101,6 +101,13 @@ class Voice:
                             await asyncio.sleep(BACKOFF_S * attempt)
         raise Busy("hub.busy", "Ask again in a moment.", attempts=self._attempts_max)
 
+    async def weigh(self, site: Site, by: str, decide: Decide) -> None:
+        """Have `decide` decided and nothing written. Raises `Refused` where it is no."""
+        projection = await self._projections.of(site.site_id)
+        decision = decide(projection.book, self._desk(site, by))
+        if isinstance(decision, No):
+            raise Refused(decision.code, decision.remedy, **decision.evidence)
+
     async def open(self, site: Site) -> None:
         """Begin the hub's lanes of this epoch where they are not, and sign what a crash left."""
         await self.seal_all(site)

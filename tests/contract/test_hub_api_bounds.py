@@ -19,12 +19,14 @@ from sync.hub.api import ROUTES
 from sync.hub.api_routes import Route
 from sync.hub.audit import Auditor
 from sync.hub.config import Api
+from sync.hub.doorman import Everybody
 from tests.hub_stage import BY, IDENTITY, KEYS, PARCEL, Stage, stage
 from tests.hubs import STORAGES, url_of
 
 S = "/sites/0042"
 CLAIM = BY | {"parcel": PARCEL, "says": "lost"}
 JSON = {"Content-Type": "application/json"}
+PATH = {"site": "0042", "number": "1", "id": "0" * 16, "name": "nobody"}
 
 
 @pytest.fixture(params=STORAGES)
@@ -102,7 +104,7 @@ async def test_too_many_at_once_are_turned_away(
     small: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(api, "REQUESTS_MAX", 0)
-    async with TestClient(TestServer(api.make_app(small.hub))) as client:
+    async with TestClient(TestServer(api.make_app(small.hub, Everybody()))) as client:
         answer = await client.get("/api/v1/health")
         assert (answer.status, (await answer.json())["code"]) == (503, "request.busy")
 
@@ -154,7 +156,7 @@ DECISIONS = [route for route in POSTS if route.keyed]
 async def test_whatever_is_sent_is_answered_and_described(
     small: Stage, route: Route, body: bytes
 ) -> None:
-    path = route.path.format(site="0042", ref="e1-0000abcd:sc1", number=1)
+    path = route.path.format(**PATH | {"ref": "e1-0000abcd:sc1"})
     status, told = await small.call("POST", path, data=body)
     assert status < 500, told
     assert status < 300 or told["code"]
@@ -302,7 +304,7 @@ async def test_no_secret_is_in_a_log_line_an_answer_or_the_database(
                 hub.told.append(str(answer.headers))
         for body in ({"by": secret}, {"parcel": {"tracking": code.long}}, {"entry": secret}):
             for route in POSTS:
-                path = route.path.format(site="0042", ref=ref, number=1)
+                path = route.path.format(**PATH | {"ref": ref})
                 await hub.call("POST", path, body)
         for path in ("/health", "/sites", S, f"{S}/book", f"{S}/audit"):
             await hub.get(path)
