@@ -20,6 +20,7 @@ import hashlib
 import ipaddress
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -153,10 +154,9 @@ def read_csr(data: bytes) -> PublicKey:
     # The curve first: the signature of a foreign kind of key may take long to check.
     _check_curve(key, "csr.key")
     assert isinstance(key, ec.EllipticCurvePublicKey)
-    try:
+    sound = False
+    with suppress(Exception):  # of another kind than its key, or of none that is known
         sound = request.is_signature_valid
-    except Exception:  # noqa: BLE001  # of another kind than its key
-        sound = False
     if not sound:
         raise CertificateInvalid("csr.signature", "Sign the request with its own key")
     return key

@@ -21,7 +21,7 @@ from typing import Final, Literal, TypeVar
 import msgspec
 from cryptography import x509
 from cryptography.x509.oid import ObjectIdentifier
-from typing_extensions import override
+from typing_extensions import assert_never, override
 
 from certs import authority, claim, trust
 from certs.authority import PrivateKey
@@ -185,6 +185,8 @@ class Enrolling:
                 return Ask("POST", ENROL, self._body)
             case Step.DONE:
                 return None
+            case _:
+                assert_never(self.step)
 
     def hear(self, answer: bytes) -> None:
         """Take the answer to the last `Ask`."""
@@ -206,6 +208,8 @@ class Enrolling:
                 self.step = Step.DONE
             case Step.DONE:
                 raise TrustInvalid("enrol.over", "Begin another enrolment")
+            case _:
+                assert_never(self.step)
 
     def _request(self) -> EnrolRequest:
         secret, csr = self._invitation.claim, authority.make_csr(self._key)
