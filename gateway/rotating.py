@@ -104,7 +104,7 @@ def waits_for(data: Path, now: Now) -> str:
         return "days"
     if now.trust is Trust.FLOOR or now.wall_ms - now.error_ms < found.since_ms + OVERLAP_MS:
         return "days"
-    return "" if not is_governed(data) or _has_receipt(data, found.entry) else "hub"
+    return "" if not is_governed(data) or has_receipt(data, Ref.parse(found.entry)) else "hub"
 
 
 def is_governed(data: Path) -> bool:
@@ -166,9 +166,8 @@ def _find_again(data: Path) -> None:
             _write(data, Rotation(vkey, f"{head.log}{index}"))
 
 
-def _has_receipt(data: Path, ref: str) -> bool:
+def has_receipt(data: Path, wanted: Ref) -> bool:
     """Return whether a hub cosigned a checkpoint that covers the entry."""
-    wanted = Ref.parse(ref)
     with LogFile.open(identity.database_of(data)) as log:
         heads = [head for head in log.heads() if head.log == wanted.log]
         return any(one.size > wanted.index for head in heads for one in log.receipts(head))
