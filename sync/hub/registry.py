@@ -140,6 +140,10 @@ class Registry:
         """Raise a site's fence in its present epoch: nothing that spends a right is written."""
         return await self._change(site_id, fenced=True)
 
+    async def end(self, site_id: str) -> Site:
+        """Switch a site off for good: its own log says that it has ended."""
+        return await self._change(site_id, enabled=False)
+
     async def heal(self, site_id: str) -> Site:
         """Lift a site's fence: its gateway holds nothing of this hub that this hub does not."""
         site = await self.get(site_id)
