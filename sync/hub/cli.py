@@ -22,6 +22,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "sync.hub.commands.site",
         "Add, list and show sites; name a new gateway's key; lift a site's fence.",
     ),
+    "grant": (
+        "sync.hub.commands.grant",
+        "Issue rights as QR codes, list and revoke them, show what is denied.",
+    ),
     "vkey": ("sync.hub.commands.vkey", "Print the keys that a site's gateway is to know."),
     "code-key": ("sync.hub.commands.code_key", "Write a site's code key to a file."),
     "restored": ("sync.hub.commands.restored", "Say that the database came out of a backup."),
