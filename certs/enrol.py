@@ -16,12 +16,12 @@ import itertools
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal, TypeVar, assert_never
 
 import msgspec
 from cryptography import x509
 from cryptography.x509.oid import ObjectIdentifier
-from typing_extensions import assert_never, override
+from typing_extensions import override
 
 from certs import authority, claim, trust
 from certs.authority import PrivateKey
