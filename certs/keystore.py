@@ -124,21 +124,26 @@ class KeyStore:
     def remove(self, name: str) -> None:
         """Overwrite a secret and take it away durably; one that is not there is gone already.
 
-        Flash memory may keep an old copy of the block. Raises as `read`, but not for its content.
+        A power cut leaves it whole, or under no name: half of it is never taken for a key. Called
+        again it goes on. Flash memory may keep an old copy. Raises as `read`, not for the content.
         """
         _check_name(name)
+        gone = f".{name}.gone"
         with self._open_folder() as folder, _explained(name):
+            with suppress(FileNotFoundError):
+                _check_file(name, os.stat(name, dir_fd=folder, follow_symlinks=False))
+                os.replace(name, gone, src_dir_fd=folder, dst_dir_fd=folder)
+                os.fsync(folder)
             try:
-                file = os.open(name, _OVERWRITE, dir_fd=folder)
+                file = os.open(gone, _OVERWRITE, dir_fd=folder)
             except FileNotFoundError:
                 return
             try:
-                _check_file(name, os.fstat(file))
                 _write_all(file, bytes(os.fstat(file).st_size))
                 os.fsync(file)
             finally:
                 os.close(file)
-            os.unlink(name, dir_fd=folder)
+            os.unlink(gone, dir_fd=folder)
             os.fsync(folder)
 
     def names(self) -> tuple[str, ...]:

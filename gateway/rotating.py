@@ -20,7 +20,7 @@ from typing import Final
 
 import msgspec
 
-from certs.keys import SigningKey
+from certs.keys import SigningKey, Verifier
 from gateway import continuity, identity
 from gateway.clock import replace_durably
 from gateway.core.inputs import Now, Trust
@@ -138,13 +138,13 @@ def resume(data: Path) -> None:
             continuity.keep_former_key(data, _vkey(data, LOG_KEY))
             continuity.begin_epoch(data)
             keys.replace(LOG_KEY, following)
-        keys.remove(NEXT_LOG_KEY)
+    keys.remove(NEXT_LOG_KEY)
     _forget(data)
 
 
-def named_keys(data: Path, use: str = "log") -> Iterator[tuple[Head, int, facts.KeyRotated]]:
+def named_keys(database: Path, use: str = "log") -> Iterator[tuple[Head, int, facts.KeyRotated]]:
     """Yield every `key.rotated` of this use in the site's own logs: log, index and fact."""
-    with LogFile.open(identity.database_of(data)) as log:
+    with LogFile.open(database) as log:
         for head in log.heads():
             if head.log.writer is not Writer.SITE or head.log.lane is not Lane.CUSTODY:
                 continue
@@ -156,12 +156,25 @@ def named_keys(data: Path, use: str = "log") -> Iterator[tuple[Head, int, facts.
                     yield head, record.index, fact
 
 
+def writers(database: Path, first: Verifier) -> frozenset[bytes]:
+    """Return the public keys that may write as this site, for one who knows only `first`.
+
+    A key counts when the log of one that counts names it. Of logs that were verified before.
+    """
+    known, named = {first.public}, list(named_keys(database))
+    for _ in named:
+        for head, _, fact in named:
+            if Verifier.from_vkey(head.vkey).public in known:
+                known.add(Verifier.from_vkey(fact.vkey).public)
+    return frozenset(known)
+
+
 def _find_again(data: Path) -> None:
     """Power was cut between the entry and its file. Without an entry the seed waits for its use."""
     if not identity.database_of(data).exists():
         return
     vkey = _vkey(data, NEXT_LOG_KEY)
-    for head, index, fact in named_keys(data):
+    for head, index, fact in named_keys(identity.database_of(data)):
         if fact.vkey == vkey:
             _write(data, Rotation(vkey, f"{head.log}{index}"))
 

@@ -24,6 +24,7 @@ MEANING: Final = {
     "fsck.checkpoint.root": "the entries do not have the root that was signed",
     "fsck.checkpoint.size": "not as many entries as were signed",
     "fsck.checkpoint.vkey": "the kept public key is not this log's",
+    "fsck.checkpoint.writer": "no entry leads from the key that was given to this log's",
     "fsck.receipt.note": "a receipt cannot be read, or its cosigner did not sign it",
     "fsck.receipt.root": "the entries do not have the root that the hub cosigned",
     "fsck.snapshot.book": "a kept book is not the one whose hash is kept: changed afterwards",

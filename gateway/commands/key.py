@@ -137,7 +137,8 @@ def rotated(data: Path, version: int) -> str:
     Nothing where the log says so already, or where nothing can be written before the gateway's next
     start (its epoch is over): the key is in use all the same. The gateway is stopped.
     """
-    if any(fact.key_version == version for _, _, fact in rotating.named_keys(data, "code")):
+    database = identity.database_of(data)
+    if any(fact.key_version == version for _, _, fact in rotating.named_keys(database, "code")):
         return ""
     asked = KeyRotates(
         now=local.nobody(), token="", by=local.whoami(), use="code", key_version=version

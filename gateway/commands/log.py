@@ -13,8 +13,8 @@ from typing import Any, Final
 import click
 
 from certs.errors import KeyStoreBroken
-from certs.keys import SigningKey
-from gateway import identity
+from certs.keys import SigningKey, Verifier
+from gateway import identity, rotating
 from sync import entry as entries
 from sync.entry import Entry, Lane
 from sync.errors import TheirsInvalid
@@ -53,9 +53,17 @@ def command() -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A checkpoint kept elsewhere, which the log must contain. May be repeated.",
 )
+@click.option(
+    "--vkey",
+    "first",
+    metavar="VKEY",
+    help="The site's first writer key (`log vkey --writer`), noted elsewhere: every key that signed"
+    " must follow from it by an entry.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object in place of lines.")
-def verify_log(data: Path, held: tuple[Path, ...], *, as_json: bool) -> None:
+def verify_log(data: Path, held: tuple[Path, ...], first: str | None, *, as_json: bool) -> None:
     """Check every byte, hash and signature; exit 1 and say what is wrong and where."""
+    writer = None if first is None else Verifier.from_vkey(first.strip())
     notes = [_checkpoint_text(path) for path in held]
     with LogFile.open(_database(data)) as file:
         heads = file.heads()
@@ -73,7 +81,15 @@ def verify_log(data: Path, held: tuple[Path, ...], *, as_json: bool) -> None:
             progress=lambda done: _progress(done, total),
         )
     key = _key_findings(data, heads)
-    _tell(report, key, as_json=as_json)
+    writers: frozenset[bytes] = frozenset()
+    if writer is not None and report.ok:
+        writers = rotating.writers(_database(data), writer)
+        key += [
+            Finding("fsck.checkpoint.writer", head.origin)
+            for head in heads
+            if head.own and Verifier.from_vkey(head.vkey).public not in writers
+        ]
+    _tell(report, key, len(writers), as_json=as_json)
     if key or not report.ok:
         sys.exit(1)
 
@@ -172,10 +188,10 @@ def _progress(done: int, total: int) -> None:
         click.echo(f"log verify: {done} of {total} entries", err=True)
 
 
-def _tell(report: Report, key: list[Finding], *, as_json: bool) -> None:
+def _tell(report: Report, key: list[Finding], writers: int, *, as_json: bool) -> None:
     findings = [*key, *report.findings]
     if as_json:
-        told = {
+        told: dict[str, Any] = {
             "ok": not findings,
             "logs": [
                 {"origin": log.origin, "entries": log.entries, "size": log.size}
@@ -190,6 +206,8 @@ def _tell(report: Report, key: list[Finding], *, as_json: bool) -> None:
             ],
             "more": report.more,
         }
+        if writers:
+            told["writers"] = writers
         click.echo(json.dumps(told))
         return
     for log in report.logs:

@@ -103,11 +103,30 @@ def test_removed_key_is_overwritten_and_gone(
     assert code(wrapped.remove, "../log") == "keystore.name"
 
 
+def test_half_overwritten_key_is_no_key_after_a_power_cut(
+    wrapped: KeyStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrapped.create("log", SECRET)
+    size = (tmp_path / "keys/log").stat().st_size
+
+    def cut(file: int) -> None:
+        if os.fstat(file).st_size == size:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", cut)
+        with pytest.raises(KeyboardInterrupt):
+            wrapped.remove("log")
+    assert wrapped.names() == ()
+    wrapped.remove("log")
+    assert list((tmp_path / "keys").iterdir()) == []
+
+
 def test_no_link_or_foreign_mode_is_overwritten(wrapped: KeyStore, tmp_path: Path) -> None:
     wrapped.create("log", SECRET)
     (tmp_path / "elsewhere").write_bytes(SECRET)
     (tmp_path / "keys/tls").symlink_to(tmp_path / "elsewhere")
-    assert code(wrapped.remove, "tls") == "keystore.symlink"
+    assert code(wrapped.remove, "tls") == "keystore.kind"
     assert (tmp_path / "elsewhere").read_bytes() == SECRET
     (tmp_path / "keys/log").chmod(0o644)
     assert code(wrapped.remove, "log") == "keystore.mode"
