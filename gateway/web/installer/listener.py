@@ -71,6 +71,7 @@ SECURITY_HEADERS: Final = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     # `no-referrer` would have browsers send `Origin: null` with our own forms.
     "Referrer-Policy": "same-origin",
+    "Server": "gateway",  # a stranger learns no version
     "X-Content-Type-Options": "nosniff",
 }
 STATUS_KEYS: Final = ("site", "health", "lines", "boards")

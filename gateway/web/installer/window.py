@@ -22,6 +22,7 @@ WRONG_MAX: Final = 5
 SHUT: Final = "At the gateway: locker-gateway pairing open"
 
 Kind = Literal["secret", "code"]
+KINDS: Final[tuple[Kind, ...]] = ("secret", "code")
 
 
 class PairRefused(GatewayError):  # noqa: N818  # a refusal is an answer
@@ -72,24 +73,24 @@ class Pairing:
 
     def prove(self, now_ms: int, server_pin: str, own_pin: str, proof: bytes) -> Window:
         """Spend the secret or the code that `proof` proves; raises PairRefused."""
-        return self._try(now_ms, lambda known: lan.proves(known, server_pin, own_pin, proof))
+        return self._try(now_ms, lambda known: lan.proves(known, server_pin, own_pin, proof), KINDS)
 
     def type(self, now_ms: int, code: bytes) -> Window:
         """Spend the code that somebody typed; raises PairRefused. The QR's secret is none."""
-        return self._try(now_ms, lambda known: hmac.compare_digest(known, code))
+        return self._try(now_ms, lambda known: hmac.compare_digest(known, code), ("code",))
 
-    def _try(self, now_ms: int, fits: Callable[[bytes], bool]) -> Window:
+    def _try(self, now_ms: int, fits: Callable[[bytes], bool], kinds: tuple[Kind, ...]) -> Window:
         window = self.current(now_ms)
         if window is None:
             raise PairRefused("pair.closed", SHUT)
-        kinds: tuple[tuple[Kind, bytes], ...] = (("secret", window.secret), ("code", window.code))
-        found = [kind for kind, known in kinds if fits(known)]
+        known: dict[Kind, bytes] = {"secret": window.secret, "code": window.code}
+        found = [kind for kind in kinds if fits(known[kind])]
         if not found:
             return self._wrong(window)
         if found[0] in window.spent:
             raise PairRefused("pair.used", "Each code pairs once. " + SHUT)
         spent = window.spent | {found[0]}
-        self._window = replace(window, spent=spent) if len(spent) < len(kinds) else None
+        self._window = replace(window, spent=spent) if len(spent) < len(KINDS) else None
         return replace(window, spent=spent)
 
     def _wrong(self, window: Window) -> Window:
