@@ -15,6 +15,7 @@ from typing import Final
 from gateway.core.inputs import (
     AccessTold,
     ButtonPressed,
+    CapabilityScanned,
     CodeEntered,
     Command,
     Input,
@@ -82,6 +83,8 @@ class Desk:
         self._count = 0
         self.pairing: Callable[[PairingOpened], None] = lambda _: None
         """Called when somebody with the right to install showed it at a kiosk: set by the app."""
+        self.carried: Callable[[str], None] = lambda _: None
+        """Called with a list of denials (`PLG1D:` and so on) that a visitor carried in."""
 
     def open_with(self, inbox: Inbox, health: Callable[[], Mapping[str, object]]) -> None:
         """Let people in."""
@@ -127,6 +130,10 @@ class Desk:
         except Overloaded as error:
             raise kiosk.Overloaded(error.code, error.remedy, **error.evidence) from None
 
+    def carry(self, text: str) -> None:
+        """Hand a list of denials on, whether or not the site is in service."""
+        self.carried(text)
+
     def _known(self, name: str) -> None:
         if name not in self._screens:
             raise kiosk.UnknownKiosk(name)
@@ -141,6 +148,9 @@ class Desk:
             case kiosk.Scanned():
                 salt = secrets.token_bytes(SALT_BYTES)
                 return ParcelScanned(now=now, kiosk=inp.kiosk, tracking=inp.tracking, salt=salt)
+            case kiosk.Shown():
+                salt = secrets.token_bytes(SALT_BYTES)
+                return CapabilityScanned(now=now, kiosk=inp.kiosk, text=inp.text, salt=salt)
             case kiosk.Pressed():
                 return ButtonPressed(
                     now=now, kiosk=inp.kiosk, button=inp.button, argument=inp.argument

@@ -33,7 +33,7 @@ KINDS: dict[Action, str] = {
 DELIVERS = frozenset({"courier", "deposit", "return", "reservation"})
 NOBODY = "reserved"
 """The tenant of a parcel that came by a reservation which names none."""
-PAIRING_MINUTES = 5
+PAIRING_MINUTES = 10
 UTC_MS_MAX = 2**53 - 1
 WORDS = {
     "code.revoked": "capability.revoked", "code.retired": "capability.used",

@@ -1,4 +1,4 @@
-"""The kiosk's HTTP side: one page, its screens as server-sent events, four things a person can do.
+"""The kiosk's HTTP side: one page, its screens as server-sent events, five things a person can do.
 
 It decides nothing and keeps nothing: what is typed goes to the site's queue, what the site shows
 goes to the page. It has no clock and no dice (the runtime stamps `now` and `salt`). What a person
@@ -16,6 +16,7 @@ It listens on loopback, and a browser's page from elsewhere must not reach it by
 | POST /api/code         | `{"digits"}`: a pick-up code                                        |
 | POST /api/staff-code   | `{"digits"}`: a courier's secret                                    |
 | POST /api/parcel       | `{"tracking"}`: a tracking number                                   |
+| POST /api/scan         | `{"text"}`: a QR code of ours (`PLG1:`, `PLG1B:`, `PLG1D:`)         |
 | POST /api/button       | `{"button", "argument"?}`: a button of the screen                   |
 | GET /healthz           | what the site says of its health; 503 where `ok` is false           |
 
@@ -40,6 +41,10 @@ from gateway.core.screen import Screen
 STATIC: Final = Path(__file__).parent / "static"
 BODY_BYTES_MAX: Final = 1024
 TYPED_CHARACTERS_MAX: Final = 64
+TEXT_CHARACTERS_MAX: Final = 4_400  # SPEC: ISO/IEC 18004: a QR code has at most 4,296 of Base45
+SCAN_BYTES_MAX: Final = 5_120
+DENIALS: Final = "PLG1D:"
+"""What a visitor's device carries in: no right of theirs, and nothing for the site to decide."""
 STREAMS_MAX: Final = 16  # a site has a few kiosks; a page that is reloaded leaves its old stream
 HEARTBEAT_S: Final = 5.0  # the page gives the gateway up after three of these
 BODY_S: Final = 5.0  # a kilobyte over loopback takes no longer
@@ -86,6 +91,14 @@ class Scanned:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """Somebody showed a capability, as it came: it may open a door."""
+
+    kiosk: str
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pressed:
     """Somebody pressed a button; `argument` as `gateway.core.inputs.Button` says."""
 
@@ -94,7 +107,7 @@ class Pressed:
     argument: str = ""
 
 
-KioskInput = CodeTyped | StaffCodeTyped | Scanned | Pressed
+KioskInput = CodeTyped | StaffCodeTyped | Scanned | Shown | Pressed
 
 
 class KioskRefused(Exception):  # noqa: N818  # a refusal is an answer, not an error of ours
@@ -136,6 +149,9 @@ class KioskPort(Protocol):
     def submit(self, inp: KioskInput) -> None:
         """Queue it and return at once. Raises `Overloaded`, `UnknownKiosk`."""
 
+    def carry(self, text: str) -> None:
+        """Take a list of denials that somebody carried in, and return at once; nobody is told."""
+
     def watch(self, kiosk: str) -> AsyncIterator[Screen]:
         """Yield the current screen, then each new one; whoever is slow gets the latest only.
 
@@ -153,6 +169,7 @@ _STOPPING: Final = web.AppKey("kiosk_stopping", asyncio.Event)
 _STREAMS: Final = web.AppKey("kiosk_streams", set[object])
 
 _Typed = Annotated[str, msgspec.Meta(min_length=1, max_length=TYPED_CHARACTERS_MAX)]
+_Text = Annotated[str, msgspec.Meta(pattern=r"\APLG1[ -~]*\Z", max_length=TEXT_CHARACTERS_MAX)]
 _Argument = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9 ]{0,16}\Z")]
 _KIOSK = re.compile(r"[a-z0-9-]{1,16}")
 _HTTP_PORT = 80
@@ -169,6 +186,10 @@ class _TrackingBody(msgspec.Struct, forbid_unknown_fields=True):
     tracking: _Typed
 
 
+class _ScanBody(msgspec.Struct, forbid_unknown_fields=True):
+    text: _Text
+
+
 class _ButtonBody(msgspec.Struct, forbid_unknown_fields=True):
     button: Button
     argument: _Argument = ""
@@ -176,7 +197,7 @@ class _ButtonBody(msgspec.Struct, forbid_unknown_fields=True):
 
 def make_app(port: KioskPort) -> web.Application:
     """Return the kiosk's application over a site. Its shutdown ends the open event streams."""
-    app = web.Application(middlewares=[_errors, _guard], client_max_size=BODY_BYTES_MAX)
+    app = web.Application(middlewares=[_errors, _guard], client_max_size=SCAN_BYTES_MAX)
     app[_PORT] = port
     app[_STOPPING] = asyncio.Event()
     app[_STREAMS] = set()
@@ -190,6 +211,7 @@ def make_app(port: KioskPort) -> web.Application:
             web.post("/api/code", _code),
             web.post("/api/staff-code", _staff_code),
             web.post("/api/parcel", _parcel),
+            web.post("/api/scan", _scan),
             web.post("/api/button", _button),
             web.get("/healthz", _health),
             web.static("/static", STATIC),
@@ -209,7 +231,7 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _BY_STATUS = {
     404: ("kiosk.path", "Ask for a path of this kiosk"),
     405: ("kiosk.method", "Use the method of this path"),
-    413: ("kiosk.too_long", f"Send at most {BODY_BYTES_MAX} bytes"),
+    413: ("kiosk.too_long", f"Send at most {BODY_BYTES_MAX} bytes, or a QR code"),
 }
 
 
@@ -378,6 +400,15 @@ async def _parcel(request: web.Request) -> web.StreamResponse:
     return _queue(request, Scanned(kiosk=_kiosk(request), tracking=body.tracking))
 
 
+async def _scan(request: web.Request) -> web.StreamResponse:
+    body = await _body(request, _ScanBody, SCAN_BYTES_MAX)
+    kiosk = _kiosk(request)
+    if not body.text.startswith(DENIALS):
+        return _queue(request, Shown(kiosk=kiosk, text=body.text))
+    request.app[_PORT].carry(body.text)
+    return _json({}, status=202)
+
+
 async def _button(request: web.Request) -> web.StreamResponse:
     body = await _body(request, _ButtonBody)
     return _queue(
@@ -397,7 +428,7 @@ def _kiosk(request: web.Request) -> str:
     return names[0]
 
 
-async def _body(request: web.Request, kind: type[_Body]) -> _Body:
+async def _body(request: web.Request, kind: type[_Body], most: int = BODY_BYTES_MAX) -> _Body:
     """Read and decode strictly. What was sent is in no error: it may be a code."""
     if request.content_type != "application/json":
         raise KioskRefused("kiosk.media_type", "Send application/json", status=415)
@@ -408,6 +439,8 @@ async def _body(request: web.Request, kind: type[_Body]) -> _Body:
         raise KioskRefused("kiosk.slow", "Send the whole request at once", status=408) from None
     except web.RequestPayloadError:  # chunks or a compression that are none
         raise KioskRefused("kiosk.body", "Send the JSON object of this path") from None
+    if len(data) > most:
+        raise web.HTTPRequestEntityTooLarge(max_size=most, actual_size=len(data))
     try:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):

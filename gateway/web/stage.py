@@ -56,6 +56,17 @@ EXAMPLES: tuple[Screen, ...] = (
     Screen("deliver.fault", door=7, size="M", why="door.resting", ends_ms=120_000),
     Screen("deliver.mine", doors=(3, 7, 12, 104), ends_ms=120_000),
     Screen("deliver.took", door=7, ends_ms=120_000),
+    Screen("deliver.done", door=7, ends_ms=20_000),
+    Screen("capability.refused", why="capability.used", ends_ms=20_000),
+    Screen("capability.refused", why="capability.wait", count=12, ends_ms=20_000),
+    Screen("service.menu", ends_ms=120_000),
+    Screen("service.menu", why="door.unknown", ends_ms=120_000),
+    Screen("service.door", door=412, ends_ms=120_000),
+    Screen("service.door", door=412, why="service.checked", ends_ms=120_000),
+    Screen("service.door", door=412, why="service.occupied", ends_ms=120_000),
+    Screen("service.opening", door=412, count=1),
+    Screen("service.open", door=412),
+    Screen("service.pairing", count=10, ends_ms=60_000),
     Screen("support.open", door=23),
     Screen("help", ends_ms=60_000),
     Screen("out_of_service", why="log.full"),
@@ -69,6 +80,7 @@ class Stage:
     def __init__(self, *kiosks: str, first: Screen = EXAMPLES[0]) -> None:
         self.screens = dict.fromkeys(kiosks or ("main",), first)
         self.heard: list[KioskInput] = []
+        self.carried: list[str] = []
         self.watching = 0
         self.full = False
         self.ok = True
@@ -87,6 +99,12 @@ class Stage:
             await self._changed.wait()
         return self.heard
 
+    async def carried_count(self, count: int) -> list[str]:
+        """Wait until so many lists of denials were carried in; return them all."""
+        while len(self.carried) < count:
+            await self._changed.wait()
+        return self.carried
+
     async def watched_by(self, count: int) -> None:
         """Wait until so many pages watch."""
         while self.watching != count:
@@ -99,6 +117,11 @@ class Stage:
         if self.full:
             raise Overloaded(waiting=len(self.heard))
         self.heard.append(inp)
+        self._wake()
+
+    def carry(self, text: str) -> None:
+        """Remember it."""
+        self.carried.append(text)
         self._wake()
 
     async def watch(self, kiosk: str) -> AsyncIterator[Screen]:

@@ -15,7 +15,7 @@ from playwright.async_api import Page, async_playwright
 
 from gateway.core.inputs import Button
 from gateway.core.screen import Screen
-from gateway.web.kiosk import CodeTyped, Pressed, Scanned, StaffCodeTyped, make_app
+from gateway.web.kiosk import CodeTyped, Pressed, Scanned, Shown, StaffCodeTyped, make_app
 from gateway.web.stage import EXAMPLES, Stage
 
 BROWSER = os.environ.get("BROWSER_BIN") or shutil.which("chromium") or shutil.which("google-chrome")
@@ -170,6 +170,13 @@ async def test_every_screen_fits_and_can_be_read(panel: str, query: str, tmp_pat
             Screen("deliver.fault", door=7, why="parcel.left", ends_ms=9000, warn=True),
             Screen("deliver.again", why="parcel.already_here"),
             Screen("deliver.mine"),
+            Screen("deliver.done", ends_ms=9000),
+            *(
+                Screen("service.door", door=412, why=f"service.{what}", ends_ms=120_000)
+                for what in ("tested", "disabled", "enabled")
+            ),
+            Screen("service.door", door=3084, why="door.fenced", ends_ms=120_000),
+            Screen("capability.refused", why="capability.in_use"),
             Screen("collect.fault", door=412, why="door.late"),
             Screen("collect.enter", why="code.long_needed", ends_ms=60_000),
         ]
@@ -281,6 +288,76 @@ async def test_a_scan_that_stalls_within_a_label_is_taken_whole() -> None:
         await kiosk.page.keyboard.type("-211")
         await kiosk.page.keyboard.press("Enter")
         assert await kiosk.heard(1) == [Scanned(kiosk="main", tracking="JJD0003900078-211")]
+
+
+COURIER = "PLG1:6BF$XN+BO 0QB8R3C:/*K.5%A0 1 FP1AB"
+COLLECT = "PLG1B:2KCEJIBHAEFEKVCHCKTTQ2LGOZTWK3DPMNXWG"
+
+
+@pytest.mark.parametrize("text", [COURIER, COLLECT])
+@pytest.mark.parametrize(
+    "screen",
+    [
+        Screen("welcome"), Screen("collect.enter"), Screen("deliver.scan", door=7),
+        Screen("collect.thanks", door=7),
+    ],
+    ids=lambda screen: screen.name,
+)  # fmt: skip
+async def test_a_qr_code_is_taken_on_any_screen_and_never_shown(screen: Screen, text: str) -> None:
+    async with kiosk_page(first=screen) as kiosk:
+        await kiosk.page.keyboard.press("Tab")  # whatever has the focus
+        await kiosk.page.evaluate(
+            """() => {
+              window.seen = "";
+              new MutationObserver(() => { window.seen += document.body.textContent + "|"; })
+                .observe(document.body, { subtree: true, childList: true, characterData: true });
+            }"""
+        )
+        await kiosk.page.keyboard.type(text)
+        await kiosk.page.keyboard.press("Enter")
+        assert await kiosk.heard(1) == [Shown(kiosk="main", text=text)]
+        seen = await kiosk.page.evaluate("() => window.seen")
+        assert text[:6] not in seen
+        assert text[6:14] not in seen
+        assert text[6:14] not in await kiosk.page.content()
+        assert text[6:14] not in await kiosk.said()
+
+
+async def test_a_qr_code_without_enter_in_small_letters_and_with_a_stall_is_whole() -> None:
+    async with kiosk_page(first=Screen("collect.enter")) as kiosk:
+        for part in (COLLECT[:3].lower(), COLLECT[3:20].lower(), COLLECT[20:].lower()):
+            await kiosk.page.keyboard.type(part)
+            await kiosk.page.wait_for_timeout(200)
+        assert await kiosk.heard(1) == [Shown(kiosk="main", text=COLLECT)]
+        assert (await kiosk.page.inner_text(".typed")).strip() == ""
+
+
+async def test_denials_are_carried_and_a_code_can_be_typed_afterwards() -> None:
+    async with kiosk_page(first=Screen("collect.enter")) as kiosk:
+        await kiosk.page.keyboard.type("PLG1D:" + "A" * 300)
+        await kiosk.page.keyboard.press("Enter")
+        async with asyncio.timeout(30):
+            assert await kiosk.stage.carried_count(1) == ["PLG1D:" + "A" * 300]
+        await kiosk.page.wait_for_timeout(3100)  # nothing was shown for it: the page lets go
+        await kiosk.page.keyboard.type(CODE, delay=90)
+        await kiosk.page.keyboard.press("Enter")
+        assert (await kiosk.heard(1))[-1] == CodeTyped(kiosk="main", digits=CODE)
+
+
+async def test_a_technician_types_a_door_and_says_what_is_inside() -> None:
+    async with kiosk_page(first=Screen("service.menu")) as kiosk:
+        await kiosk.page.keyboard.type("412", delay=90)
+        await kiosk.page.keyboard.press("Enter")
+        await kiosk.show(Screen("service.door", door=412))
+        await kiosk.page.tap('[data-button="empty"]')
+        await kiosk.show(Screen("service.door", door=412, why="service.checked"))
+        assert "Door 412 is noted" in await kiosk.said()
+        await kiosk.page.tap('[data-button="disable"]')
+        assert await kiosk.heard(3) == [
+            Pressed(kiosk="main", button=Button.DOOR, argument="412"),
+            Pressed(kiosk="main", button=Button.EMPTY),
+            Pressed(kiosk="main", button=Button.DISABLE),
+        ]
 
 
 async def test_a_tracking_number_can_be_typed_on_the_screen() -> None:

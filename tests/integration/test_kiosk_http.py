@@ -73,7 +73,30 @@ async def test_what_people_do_reaches_the_site_as_values(client: Client, stage: 
     ]
 
 
+async def test_a_qr_code_goes_to_the_site_and_a_list_of_denials_beside_it(
+    client: Client, stage: Stage
+) -> None:
+    shown = "PLG1:6BF 8F$%*+-./:"
+    longest = "PLG1D:" + "A" * (kiosk.TEXT_CHARACTERS_MAX - 6)
+    assert (await client.post("/api/scan", json={"text": shown})).status == 202
+    assert (await client.post("/api/scan", json={"text": longest})).status == 202
+    assert stage.heard == [kiosk.Shown(kiosk="main", text=shown)]
+    assert stage.carried == [longest]
+    assert shown not in repr(stage.heard)
+
+
+async def test_a_kiosk_that_is_not_there_takes_no_qr_code(client: Client, stage: Stage) -> None:
+    answer = await client.post("/api/scan?kiosk=nowhere", json={"text": "PLG1:"})
+    await refused(answer, 404, "kiosk.unknown")
+
+
 BAD_BODIES = [
+    ("/api/scan", b'{"text": ""}'),
+    ("/api/scan", b'{"text": "483920517"}'),
+    ("/api/scan", b'{"text": " PLG1:A"}'),
+    ("/api/scan", b'{"text": "PLG1:A\\n"}'),
+    ("/api/scan", '{"text": "PLG1:\u00c4"}'.encode()),
+    ("/api/scan", json.dumps({"text": "PLG1:" + "A" * 4_396}).encode()),
     ("/api/code", b""),
     ("/api/code", b"{}"),
     ("/api/code", b"[]"),
@@ -111,6 +134,12 @@ async def test_sixty_four_characters_are_taken_as_typed(client: Client, stage: S
 
 async def test_more_than_a_kilobyte_is_refused(client: Client, stage: Stage) -> None:
     answer = await client.post("/api/code", json={"digits": "1" * 1024})
+    await refused(answer, 413, "kiosk.too_long")
+    assert stage.heard == []
+
+
+async def test_more_than_a_qr_code_is_refused(client: Client, stage: Stage) -> None:
+    answer = await client.post("/api/scan", json={"text": "PLG1:" + "A" * 5_120})
     await refused(answer, 413, "kiosk.too_long")
     assert stage.heard == []
 

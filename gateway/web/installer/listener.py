@@ -81,6 +81,7 @@ UNKNOWN: Final = AccessRefused("access.unknown", "Pair this device first", statu
 Bundle = Callable[[], Mapping[str, Any]]
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _Body = TypeVar("_Body")
+_CALLER: Final = web.RequestKey("installer_caller", Caller)
 _code = re.compile(r"[a-z_.]{1,40}").fullmatch
 _number = re.compile(r"[1-9][0-9]{0,3}").fullmatch
 _HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[^\[\]:]+))(?::[0-9]{1,5})?")
@@ -128,7 +129,7 @@ class Listener:
         try:
             caller = self._who(request)
             self._admit(request, caller)
-            request["caller"] = caller
+            request[_CALLER] = caller
             if caller is NOBODY:
                 await asyncio.sleep(STRANGER_S)
             return await handler(request)
@@ -192,7 +193,7 @@ class Listener:
     # --- the page ---------------------------------------------------------------------------------
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
-        caller: Caller = request["caller"]
+        caller: Caller = request[_CALLER]
         if caller.session is None:
             return self._stranger(request)
         lang, told, code = _lang(request), "", request.query.get("code", "")
@@ -245,14 +246,14 @@ class Listener:
 
     async def _end(self, request: web.Request) -> web.StreamResponse:
         await self._check_token(request)
-        self.office.sign_out(request["caller"], request.cookies.get(COOKIE, ""))
+        self.office.sign_out(request[_CALLER], request.cookies.get(COOKIE, ""))
         answer = _to("/")
         answer.del_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="Strict")
         return answer
 
     async def _check_token(self, request: web.Request) -> bool:
         """Refuse an act without this session's own token; say whether it came as a form."""
-        caller: Caller = request["caller"]
+        caller: Caller = request[_CALLER]
         is_form = request.content_type == _FORM
         token = request.headers.get("X-Csrf-Token", "")
         if is_form:
@@ -264,7 +265,7 @@ class Listener:
     # --- what an installer may do -----------------------------------------------------------------
 
     async def _me(self, request: web.Request) -> web.StreamResponse:
-        caller: Caller = request["caller"]
+        caller: Caller = request[_CALLER]
         may = [f"{method} {path}" for (method, path), who in RIGHTS.items() if caller.role in who]
         told: dict[str, object] = {"name": caller.name, "role": caller.role, "may": may}
         if caller.session is not None:
@@ -275,7 +276,7 @@ class Listener:
         return _json(public(self.office.site.status()))
 
     async def _test(self, request: web.Request) -> web.StreamResponse:
-        caller: Caller = request["caller"]
+        caller: Caller = request[_CALLER]
         is_form = await self._check_token(request)
         text = request.match_info["door"]
         if not _number(text):
@@ -313,7 +314,7 @@ class Listener:
             "listener": dict(self.gate.counters) if self.gate is not None else {},
             **self._bundle(),
         }
-        self.office.did("diagnostics", request["caller"])
+        self.office.did("diagnostics", request[_CALLER])
         return _json(told)
 
 

@@ -9,12 +9,15 @@ const SCANNER_GAP_MS = 60; // people do not type like this
 const SCANNER_KEYS_MIN = 4;
 const SCAN_PAUSE_MS = 1000; // a scanner may stall within a label; whoever changes to it needs longer
 const SAY_AFTER_MS = 900;
+const OURS = /PLG1[BD]?:/; // a QR code that is a right, or a list of denials (FORMATS.md 7)
+const OURS_MAX = 4400;
 
-// kind: "code" (digits), "staff-code" (digits, shown as dots), "parcel" (letters and digits)
+// kind: "code" (digits), "staff-code" (digits, shown as dots), "parcel" (letters and digits),
+// "door" (the number of a compartment)
 export class Entry {
   constructor(kind, { onSubmit, onTyped, say }) {
     this.kind = kind;
-    this.most = kind === "parcel" ? 64 : 16;
+    this.most = { parcel: 64, door: 5 }[kind] ?? 16;
     this.value = "";
     this.onSubmit = onSubmit;
     this.onTyped = onTyped;
@@ -81,7 +84,9 @@ export class Entry {
   }
 
   label() {
-    return { code: "field_code", "staff-code": "field_staff", parcel: "field_parcel" }[this.kind];
+    return {
+      code: "field_code", "staff-code": "field_staff", parcel: "field_parcel", door: "field_door",
+    }[this.kind];
   }
 
   draw() {
@@ -149,11 +154,42 @@ function pad(key, act) {
   return key;
 }
 
-// The keyboard of the machine and its scanner. `current()` is the entry on screen, or null.
-export function listen({ current, onEscape }) {
+// The keyboard of the machine and its scanner. `current()` is the entry on screen, or null. A QR code of
+// ours is taken on any screen, wherever the focus is, and none of it is ever shown: `onShown(text)`.
+export function listen({ current, onEscape, onShown }) {
   let last = -SCAN_PAUSE_MS;
   let burst = ""; // keys without a scanner's gap between them
   let run = ""; // keys without a pause between them: a scan that stalled is still one scan
+  let ours = ""; // a QR code of ours that is being typed
+  let ending = 0;
+
+  function finish() {
+    clearTimeout(ending);
+    const text = ours;
+    ours = burst = run = "";
+    onShown(text.toUpperCase());
+  }
+
+  // Returns whether this key belongs to a QR code of ours.
+  function isOurs(event) {
+    const stalled = event.timeStamp - last >= SCAN_PAUSE_MS;
+    const told = (stalled ? "" : run) + event.key;
+    const found = OURS.exec(told.toUpperCase());
+    if (ours === "" && found === null) {
+      return false;
+    }
+    if (ours === "") {
+      ours = told.slice(found.index);
+      current()?.erase(true); // its first signs stood there for the blink of an eye
+    } else if (ours.length < OURS_MAX) {
+      ours += event.key;
+    }
+    last = event.timeStamp;
+    clearTimeout(ending);
+    ending = setTimeout(finish, SCAN_PAUSE_MS); // not every scanner ends with Enter
+    return true;
+  }
+
   const isScan = (event) =>
     burst.length >= SCANNER_KEYS_MIN && event.timeStamp - last < SCANNER_GAP_MS;
 
@@ -189,6 +225,15 @@ export function listen({ current, onEscape }) {
       return;
     }
     const entry = current();
+    if (ours !== "" && (event.key === "Enter" || event.key === "Tab")) {
+      event.preventDefault();
+      finish();
+      return;
+    }
+    if (event.key.length === 1 && isOurs(event)) {
+      event.preventDefault(); // a space of it presses no button
+      return;
+    }
     if (event.key === "Escape" || event.key === "Backspace") {
       burst = run = ""; // no scanner sends these, and what is erased must not come back
     }

@@ -72,6 +72,10 @@ function press(name, argument = "") {
 
 function submit(value) {
   const path = spec().send;
+  if (path === "door") {
+    press(spec().choice, value);
+    return;
+  }
   act(path, path === "parcel" ? { tracking: value } : { digits: value });
 }
 
@@ -248,7 +252,10 @@ async function start() {
     fetch("/static/screens.json").then((answer) => answer.json()), loadTexts(),
   ]);
   setLanguage(SETTINGS.get("lang"));
-  listen({ current: () => (lost.hidden ? entry : null), onEscape: () => screen && leave() });
+  listen({
+    current: () => (lost.hidden ? entry : null), onEscape: () => screen && leave(),
+    onShown: (text) => screen && lost.hidden && act("scan", { text }),
+  });
   for (const kind of ["pointerdown", "keydown"]) {
     addEventListener(kind, () => { lastTouch = performance.now(); }, true);
   }
