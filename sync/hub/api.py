@@ -24,6 +24,7 @@ from sync.hub import (
     api_grants,
     api_openings,
     api_read,
+    api_trust,
     api_write,
     logs,
 )
@@ -43,6 +44,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *api_grants.ROUTES,
     *api_openings.ROUTES,
     *api_accounts.ROUTES,
+    *api_trust.ROUTES,
 )
 PULL: Final = "/sites/{site}/sync/v1"
 BODY_S: Final = 10.0

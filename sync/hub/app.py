@@ -1,4 +1,4 @@
-"""The process: storage, listener, and an end within two seconds of SIGTERM.
+"""The process: storage, listeners, and an end within two seconds of SIGTERM.
 
     keys -> storage -> sign what a crash left -> listen -> ready -> ... -> stop listening -> close
 
@@ -8,22 +8,26 @@ Nothing has to be saved at the end: whatever was answered is durable already.
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Callable
-from typing import Final
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Final, Literal
 
 from aiohttp import web
 
 from sync.errors import StoreFailed, TheirsInvalid
 from sync.hub import api, logs, systemd
-from sync.hub.api_read import listening
+from sync.hub.api_read import listening as where_from
+from sync.hub.authority import read
+from sync.hub.ca import no_authority, settle
 from sync.hub.config import Config, loopback
+from sync.hub.est import Est
+from sync.hub.gate import gate
+from sync.hub.listeners import Contexts, listening
 from sync.hub.puller import Puller
 from sync.hub.rooms import Hub, opened
 
-SHUTDOWN_S: Final = 0.5
-"""How long requests under way may take once the hub is to stop."""
-
-PULL_AGAIN_S: Final = 5.0
+AGAIN_S: Final = 5.0
 
 _log = logs.get("app")
 
@@ -35,6 +39,7 @@ class App:
         self.config = config
         self.stopping = asyncio.Event()
         self.url = ""
+        self.urls: dict[str, str] = {}
         self.hub: Hub | None = None
 
     def stop(self) -> None:
@@ -43,24 +48,34 @@ class App:
 
     async def run(self, ready: Callable[["App"], None] | None = None) -> None:
         """Serve until stopped. Raises `CertsError`, `StoreFailed`, `TheirsInvalid`."""
-        # Before the storage is touched: a hub that would listen elsewhere does nothing at all.
-        if not loopback(self.config.api.listen):
-            raise TheirsInvalid(
-                "hub.not_loopback",
-                "Listen on 127.0.0.1 or [::1]: peers are not authenticated in this version.",
-                listen=self.config.api.listen,
-            )
+        # Before the storage is touched: a hub that would let anybody in does nothing at all.
+        self._check()
         async with opened(self.config) as hub:
             self.hub = hub
             await self._sign_what_is_left(hub)
             async with self._listening(hub) as pulling:
-                _log.warning("hub.listening", listen=listening(self.config), storage=_kind(hub))
+                _log.warning("hub.listening", listen=where_from(self.config), storage=_kind(hub))
                 systemd.notify("READY=1")
                 if ready is not None:
                     ready(self)
                 await self._stopped_or_broken(hub, pulling)
                 systemd.notify("STOPPING=1")
         _log.info("hub.stopped")
+
+    def _check(self) -> None:
+        config, data = self.config, Path(self.config.data_dir)
+        if config.development.plain:
+            if not loopback(config.api.listen):
+                raise TheirsInvalid(
+                    "hub.not_loopback",
+                    "Listen on 127.0.0.1 or [::1]: in development nobody is authenticated.",
+                    listen=config.api.listen,
+                )
+            _log.warning("hub.plain", told="development: nothing is encrypted or authenticated")
+        elif read(data) is None:
+            raise no_authority(data)
+        else:
+            settle(data)
 
     async def _stopped_or_broken(self, hub: Hub, pulling: asyncio.Task[None]) -> None:
         """Wait for `stop`. Raises what the storage died of: then a new process is to open it.
@@ -90,42 +105,62 @@ class App:
     @contextlib.asynccontextmanager
     async def _listening(self, hub: Hub) -> AsyncIterator[asyncio.Task[None]]:
         puller = Puller(hub)
-        served = api.make_app(hub)
-        served.add_routes(puller.routes())
-        pulling = asyncio.create_task(_pull(hub, puller), name="puller")
-        runner = web.AppRunner(
-            served, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_S
-        )
-        await runner.setup()
-        try:
-            where = self.config.api
-            try:
-                await web.TCPSite(runner, where.host, where.port).start()
-            except OSError as error:
-                raise TheirsInvalid(
-                    "hub.unavailable",
-                    "Stop what listens there, or choose another port.",
-                    listen=where.listen,
-                    errno=error.errno,
-                ) from error
-            host, port = runner.addresses[0][:2]
-            self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-            yield pulling
-        finally:
-            pulling.cancel()
-            await asyncio.gather(pulling, return_exceptions=True)
-            await runner.cleanup()
+        async with contextlib.AsyncExitStack() as stack:
+            tasks = [asyncio.create_task(_again(hub, "pull", puller.run), name="puller")]
+            stack.push_async_callback(_ended, tasks)
+            if hub.authority is None:
+                served = api.make_app(hub)
+                served.add_routes(puller.routes())
+                await self._listen(stack, hub, "api", served, None)
+            else:
+                contexts, est = Contexts(hub), Est(hub)
+                served = api.make_app(hub)
+                served.add_routes(est.public())
+                links = api.surrounded(hub, gate(hub, "link"))
+                links.add_routes([*puller.routes(), *api.pull_routes(hub), *est.inside()])
+                links.add_routes(est.renewal())
+                renewing = api.surrounded(hub, gate(hub, "renew"))
+                renewing.add_routes(est.renewal())
+                await self._listen(stack, hub, "api", served, contexts.api)
+                await self._listen(stack, hub, "link", links, contexts.link)
+                await self._listen(stack, hub, "renew", renewing, contexts.renew)
+                tasks.append(asyncio.create_task(_again(hub, "watch", contexts.watch)))
+            yield tasks[0]
+
+    async def _listen(
+        self,
+        stack: contextlib.AsyncExitStack,
+        hub: Hub,
+        name: Literal["api", "link", "renew"],
+        served: web.Application,
+        context: ssl.SSLContext | None,
+    ) -> None:
+        config = self.config
+        where = {"api": config.api, "link": config.link_at, "renew": config.renew_at}[name]
+        host, port = await stack.enter_async_context(listening(served, where, context))
+        hub.ports[name] = port
+        scheme = "http" if context is None else "https"
+        url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+        self.urls[name] = url
+        if name == "api":
+            self.url = url
 
 
-async def _pull(hub: Hub, puller: Puller) -> None:
-    """Pull until cancelled; a storage that is out of reach for a while does not end it."""
+async def _ended(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _again(hub: Hub, what: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Work until cancelled; a storage that is out of reach for a while does not end it."""
     while True:
         try:
-            await puller.run()
+            await work()
         except StoreFailed as error:
-            _log.warning("hub.pull_failed", code=error.code)
+            _log.warning(f"hub.{what}_failed", code=error.code)
             hub.failed(error)
-        await asyncio.sleep(PULL_AGAIN_S)
+        await asyncio.sleep(AGAIN_S)
 
 
 def _kind(hub: Hub) -> str:

@@ -25,8 +25,9 @@ from certs.enrol import TrustAnswer
 from certs.errors import KeyStoreBroken
 from certs.keys import SigningKey
 from certs.keystore import KeyStore
-from certs.trust import Denials, Endorsement
+from certs.trust import Endorsement
 from sync.errors import StoreFailed, TheirsInvalid
+from sync.hub.keys import keys_of
 
 FOLDER: Final = "ca"
 FILE: Final = "trust.json"
@@ -79,7 +80,7 @@ class HubAuthority:
         state = read(data)
         if state is None:
             return None
-        store = KeyStore(data / "keys")
+        store = keys_of(data)
         issuing, *above = authority.from_pem(state.issuing)
         own = authority.from_pem(state.tls)[0]
         return cls(
@@ -142,11 +143,6 @@ class HubAuthority:
             anchors=state.anchors,
             denials=denials,
         )
-
-    def no_denials(self) -> str:
-        """Return the list that denies nothing: what holds until there is another one."""
-        none = Denials(self.operator, 0, self.state.made_s, (self.grants.vkey,), {})
-        return trust.sign(none, self.trust)
 
     def sign_time(self, nonce: bytes, utc_ms: int) -> str:
         """Return the hub's word on now, for a nonce of 16 bytes."""

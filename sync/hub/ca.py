@@ -39,7 +39,7 @@ from sync.hub.authority import (
     read,
     seed_of,
 )
-from sync.hub.keys import write_secret
+from sync.hub.keys import keys_of, write_secret
 
 ALWAYS: Final = ("localhost", "127.0.0.1", "::1")
 """Names that the hub's certificate always has: for the commands on its own machine."""
@@ -61,7 +61,7 @@ def init(data: Path, operator: str, hosts: Sequence[str], now_s: int) -> HubAuth
                 "authority.exists", "Rotate it with locker-hub ca rotate: it is made once.",
                 path=str(data / FOLDER),
             )  # fmt: skip
-        store = KeyStore(data / "keys")
+        store = keys_of(data)
         for name in (TRUST, TIME, GRANTS):
             if name not in _names(data, store):
                 store.create(name, os.urandom(SECRET_BYTES))
@@ -94,7 +94,7 @@ def init(data: Path, operator: str, hosts: Sequence[str], now_s: int) -> HubAuth
 def renew(data: Path, now_s: int, hosts: Sequence[str] = ()) -> HubAuthority:
     """Give the hub's own certificate a new key and another year; `hosts` take the others' place."""
     with _alone(data):
-        known, store = _loaded(data), KeyStore(data / "keys")
+        known, store = _loaded(data), keys_of(data)
         named = _hosts(hosts) if hosts else known.state.hosts
         key = _fresh(data, store, TLS)
         chain = _own(known.issuing, known.operator, named, key, now_s)
@@ -108,7 +108,7 @@ def rotate(data: Path, now_s: int, *, root_key: PrivateKey | None = None) -> Hub
     The root's key is in the key store, or given. Raises `TheirsInvalid` `authority.root_offline`.
     """
     with _alone(data):
-        known, store = _loaded(data), KeyStore(data / "keys")
+        known, store = _loaded(data), keys_of(data)
         root = Authority(known.root, _root_key(data, store, known, root_key))
         state = _under(data, store, known.state, root, known.issuing.above, now_s)
         _commit(data, store, state)
@@ -122,7 +122,7 @@ def rotate_root(data: Path, now_s: int, *, root_key: PrivateKey | None = None) -
     over is dropped, and the oldest where there would be more than four.
     """
     with _alone(data):
-        known, store = _loaded(data), KeyStore(data / "keys")
+        known, store = _loaded(data), keys_of(data)
         old = Authority(known.root, _root_key(data, store, known, root_key))
         key = _fresh(data, store, ROOT)
         fresh = authority.make_root(key, known.operator, now_s=now_s, serial=tls.new_serial())
@@ -154,11 +154,11 @@ def take_root(data: Path, file: Path) -> None:
     Raises `TheirsInvalid` `hub.file_exists`, `authority.root_offline`; `StoreFailed` io.
     """
     with _alone(data):
-        known, store = _loaded(data), KeyStore(data / "keys")
+        known, store = _loaded(data), keys_of(data)
         key = _root_key(data, store, known, None)
         write_secret(file, _key_pem(key))
         for name in (ROOT, ROOT + NEXT):
-            _forget(data, name)
+            store.remove(name)
 
 
 def read_key(file: Path) -> PrivateKey:
@@ -182,7 +182,7 @@ def read_key(file: Path) -> PrivateKey:
 
 def has_root(data: Path) -> bool:
     """Say whether the root's key lies on this machine."""
-    return bool({ROOT, ROOT + NEXT} & set(KeyStore(data / "keys").names()))
+    return bool({ROOT, ROOT + NEXT} & set(keys_of(data).names()))
 
 
 def settle(data: Path) -> None:
@@ -190,7 +190,7 @@ def settle(data: Path) -> None:
     with _alone(data):
         state = read(data)
         if state is not None:
-            _settle(data, KeyStore(data / "keys"), state)
+            _settle(data, keys_of(data), state)
 
 
 # --- parts ----------------------------------------------------------------------------------------
@@ -275,20 +275,9 @@ def _settle(data: Path, store: KeyStore, state: State) -> None:
         if name + NEXT in held:
             key = authority.key_bytes(key_of(store, name, certificate))
             (store.replace if name in held else store.create)(name, key)
-            _forget(data, name + NEXT)
+            store.remove(name + NEXT)
     for name, text in ((ROOT, state.roots), (ISSUING, state.issuing), (TLS, state.tls)):
         _write(data / FOLDER / f"{name}.pem", text.encode())
-
-
-def _forget(data: Path, name: str) -> None:
-    with _explained(data):
-        folder = os.open(data / "keys", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name, dir_fd=folder)
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def _write(file: Path, text: bytes) -> None:

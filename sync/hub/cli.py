@@ -17,10 +17,29 @@ from sync.errors import SyncError
 # Name -> (module with `command`, the line in --help). tests/house compares it with the modules.
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "init": ("sync.hub.commands.init", "Make a new hub: its keys, its configuration."),
+    "ca": ("sync.hub.commands.ca", "Make, show, renew and rotate what gateways trust."),
+    "claim": (
+        "sync.hub.commands.claim",
+        "Make, list and end the claims by which gateways enrol.",
+    ),
+    "device": (
+        "sync.hub.commands.device",
+        "List the gateways of a site; switch one off, now, or let it in again.",
+    ),
+    "backend": (
+        "sync.hub.commands.backend",
+        "Let a backend pull the logs of sites by a certificate.",
+    ),
     "run": ("sync.hub.commands.run", "Run the hub in the foreground."),
     "site": (
         "sync.hub.commands.site",
         "Add, list and show sites; name a new gateway's key; lift a site's fence.",
+    ),
+    "account": ("sync.hub.commands.account", "Make, list and end the accounts of the API."),
+    "open": ("sync.hub.commands.open", "Ask a site to open one door."),
+    "approve": (
+        "sync.hub.commands.approve",
+        "Be the second person for a door that an account asked for.",
     ),
     "grant": (
         "sync.hub.commands.grant",

@@ -1,7 +1,9 @@
 """Options that many commands have, how they reach the hub, and one way to tell what was done."""
 
 import asyncio
+import getpass
 import json
+import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -9,14 +11,18 @@ from typing import Any, Final, TypeVar
 import aiohttp
 import click
 
+from certs import tls
+from certs.authority import from_pem
 from sync.errors import StoreFailed, TheirsInvalid
-from sync.hub import folder, logs
+from sync.hub import authority, ca, folder, logs
 from sync.hub.config import Config
+from sync.hub.doorman import local_token
 from sync.hub.rooms import Hub, opened
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 CLIENT_S: Final = 30.0
+LOCAL: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # what a hub listens at
 
 
 def config(function: F) -> F:
@@ -63,10 +69,11 @@ def asked(chosen: Config, method: str, path: str, body: Any = None) -> dict[str,
 
     async def main() -> dict[str, Any]:
         limit = aiohttp.ClientTimeout(total=CLIENT_S)
-        url = f"http://{chosen.api.listen}/api/v1{path}"
-        async with aiohttp.ClientSession(timeout=limit) as web:
+        base, context, headers = way(chosen)
+        async with aiohttp.ClientSession(timeout=limit, headers=headers) as web:
             try:
-                async with web.request(method, url, json=body) as answer:
+                url = f"{base}/api/v1{path}"
+                async with web.request(method, url, json=body, ssl=context) as answer:
                     told: dict[str, Any] = await answer.json()
             except (aiohttp.ClientError, TimeoutError, ValueError) as error:
                 raise TheirsInvalid(
@@ -77,6 +84,21 @@ def asked(chosen: Config, method: str, path: str, body: Any = None) -> dict[str,
         return told
 
     return asyncio.run(main())
+
+
+def way(chosen: Config) -> tuple[str, ssl.SSLContext | bool, dict[str, str]]:
+    """Return URL, TLS and headers by which a command on this machine asks the running hub."""
+    host = LOCAL.get(chosen.api.host, chosen.api.host)
+    where = f"{f'[{host}]' if ':' in host else host}:{chosen.api.port}"
+    if chosen.development.plain:
+        return f"http://{where}", True, {}
+    data = Path(chosen.data_dir)
+    state = authority.read(data)
+    if state is None:
+        raise ca.no_authority(data)
+    token = local_token(chosen, getpass.getuser())
+    headers = {"Authorization": f"Bearer {token}"}
+    return f"https://{where}", tls.client(from_pem(state.roots)), headers
 
 
 def either(chosen: Config, here: Callable[[Hub], Awaitable[T]], there: Callable[[], T]) -> T:

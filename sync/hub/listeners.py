@@ -1,0 +1,133 @@
+"""The sockets that a hub listens at, and their TLS: contexts that change while connections stay.
+
+api    certificate of the hub, none of the client     tokens, enrolment
+link   certificate of the client demanded             links, plain pull, renewal
+renew  the same, but its dates do not count           renewal alone
+"""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from aiohttp import web
+
+from certs import authority, tls
+from sync.errors import TheirsInvalid
+from sync.hub import ca, logs
+from sync.hub.authority import HubAuthority, digest, read
+from sync.hub.config import Listener
+from sync.hub.gate import watched
+from sync.hub.rooms import Hub
+
+SHUTDOWN_S: Final = 0.5
+"""How long requests under way may take once the hub is to stop."""
+HANDSHAKE_S: Final = 10.0
+LOOK_S: Final = 2.0
+"""How often a hub looks whether its authority or somebody's right to connect has changed."""
+SEEN_S: Final = 300.0
+RENEW_AGAIN_S: Final = 3_600.0
+
+_log = logs.get("listeners")
+
+
+@asynccontextmanager
+async def listening(
+    app: web.Application, where: Listener, context: ssl.SSLContext | None
+) -> AsyncIterator[tuple[str, int]]:
+    """Serve an application; yield (host, port). Raises `TheirsInvalid` `hub.unavailable`."""
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_S)
+    await runner.setup()
+    try:
+        server = await _server(runner, where, context)
+        try:
+            host, port = server.sockets[0].getsockname()[:2]
+            yield host, port
+        finally:
+            server.close()
+    finally:
+        await runner.cleanup()
+
+
+async def _server(
+    runner: web.AppRunner, where: Listener, context: ssl.SSLContext | None
+) -> asyncio.Server:
+    handshake_s = None if context is None else HANDSHAKE_S
+    assert runner.server is not None, "it was set up"
+    try:
+        return await asyncio.get_running_loop().create_server(
+            runner.server, where.host, where.port, ssl=context, ssl_handshake_timeout=handshake_s
+        )
+    except OSError as error:
+        raise TheirsInvalid(
+            "hub.unavailable",
+            "Stop what listens there, or choose another port.",
+            listen=where.listen,
+            errno=error.errno,
+        ) from error
+
+
+class Contexts:
+    """The TLS contexts of one hub's listeners, all showing its newest certificate."""
+
+    def __init__(self, hub: Hub) -> None:
+        assert hub.authority is not None, "a hub without an authority listens plainly"
+        own, roots = hub.authority.credentials(), hub.authority.roots
+        self._hub = hub
+        self.api = tls.server(own)
+        self.link = watched(hub, tls.server(own, roots, clients="required"), "link")
+        self.renew = watched(hub, tls.server(own, roots, clients="required", dates=False), "renew")
+
+    async def watch(self) -> None:
+        """Until cancelled: renew our certificate, follow a rotation, end who may not connect."""
+        loop = asyncio.get_running_loop()
+        seen_at, tried_at = loop.time(), loop.time() - RENEW_AGAIN_S
+        changes = await self._hub.devices.changes()
+        while True:
+            if self._is_due() and loop.time() - tried_at >= RENEW_AGAIN_S:
+                tried_at = loop.time()
+                await self._renew()
+            await self._follow()
+            now = await self._hub.devices.changes()
+            if now != changes:
+                changes = now
+                await self._hub.cut()
+            if loop.time() - seen_at >= SEEN_S:
+                seen_at = loop.time()
+                await self._hub.heard()
+            await asyncio.sleep(LOOK_S)
+
+    def take(self, known: HubAuthority) -> None:
+        """Show another certificate and believe new roots too, from the next handshake on."""
+        own = known.credentials()
+        for context in (self.api, self.link, self.renew):
+            tls.use(context, own)
+        for context in (self.link, self.renew):
+            context.load_verify_locations(cadata=authority.pem(*known.roots))
+        self._hub.authority = known
+
+    def _is_due(self) -> bool:
+        assert self._hub.authority is not None
+        leaf = self._hub.authority.credentials().leaf
+        return self._hub.clock.utc_ms() // 1_000 >= authority.renews_s(leaf)
+
+    async def _renew(self) -> None:
+        try:
+            await asyncio.to_thread(ca.renew, self._hub.data, self._hub.clock.utc_ms() // 1_000)
+            _log.warning("hub.certificate_renewed")
+        except Exception as error:  # noqa: BLE001  # two thirds of its life are left to mend it
+            _log.error("hub.certificate_not_renewed", error=type(error).__name__)
+
+    async def _follow(self) -> None:
+        assert self._hub.authority is not None
+        try:
+            state = await asyncio.to_thread(read, self._hub.data)
+            if state is None or digest(state) == digest(self._hub.authority.state):
+                return
+            known = await asyncio.to_thread(HubAuthority.load, self._hub.data)
+            if known is not None:
+                self.take(known)
+                _log.warning("hub.authority_changed", anchors=known.state.number)
+        except Exception as error:  # noqa: BLE001  # what is shown now is good still
+            _log.error("hub.authority_unread", error=type(error).__name__)
