@@ -18,7 +18,7 @@ from sync.entry import Lane, LaneRef, Writer
 from sync.fact import Fact, Size
 from sync.facts import lane_of, to_object
 from sync.fold import read
-from sync.hub.issue import annex_of
+from sync.hub.parcels import annex_of
 from sync.intake import Chunk
 from sync.merkle import Tree, leaf_hash, prove_inclusion
 from sync.moment import Moment

@@ -4,7 +4,7 @@ from sync.book import Book
 from sync.codes import Code, digits_for
 from sync.errors import TheirsInvalid
 from sync.hub import api_types as t
-from sync.hub import issue
+from sync.hub import parcels
 from sync.hub.api_routes import Call
 
 
@@ -55,7 +55,7 @@ async def _expected(call: Call, ref: str, book: Book) -> t.CodeShown:
     if identity is None:
         raise TheirsInvalid("parcel.no_identity", "Its annex was erased.", ref=ref)
     key = call.hub.keys.code_key(call.site.site_id, expected.key_version)
-    tags = issue.tags_of(
+    tags = parcels.tags_of(
         call.hub.keys.code_keys(call.site.site_id, call.site.key_version), identity
     )
     told = [one.identity for _, one in await call.hub.relay.unconfirmed(call.site)]

@@ -10,7 +10,7 @@ from typing import Final
 from sync import codes
 from sync.book import Book
 from sync.hub import api_types as t
-from sync.hub import denials, grants, issue
+from sync.hub import denials, grants, issue, parcels
 from sync.hub.api_read import REF, SITE, show, tenant_of
 from sync.hub.api_routes import Call, Param, Route, may
 from sync.hub.issue import Decision, Desk
@@ -199,7 +199,7 @@ async def need_promise(call: Call, ref: str, parcel: t.ParcelNamed | None) -> No
     assert parcel is not None, "no tenant is nobody's"
     promises = (await call.hub.book(call.site.site_id)).book.rights.escrow.promises
     keys = call.hub.keys.code_keys(call.site.site_id, call.site.key_version)
-    if ref in promises and promises[ref].tag not in issue.tags_of(keys, parcel.identity):
+    if ref in promises and promises[ref].tag not in parcels.tags_of(keys, parcel.identity):
         call.caller.need_tenant(None)
 
 

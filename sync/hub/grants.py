@@ -22,10 +22,10 @@ from sync.hub.issue import (
     No,
     Say,
     Statement,
-    tenant_of,
     wrong_end,
     wrong_text,
 )
+from sync.hub.parcels import tenant_of
 from sync.records import Grant
 from sync.rights import Rights
 
@@ -235,7 +235,7 @@ def _wrong_times(desk: Desk, asked: Asked) -> No | None:
     latest = desk.now_ms + LASTS_MS[asked.action]
     if asked.until_ms > latest:
         return No(
-            "grant.too_long", "Let it end sooner, and issue another then.", {"at_most_ms": latest}
+            "grant.too_long", "Let it end sooner, and issue another then.", {"latest_ms": latest}
         )
     return None
 

@@ -13,9 +13,9 @@ back) or while one of its own lanes stopped in the fold.
 
 import base64
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -26,7 +26,8 @@ from sync.codes import CodeKey
 from sync.entry import Lane
 from sync.fact import Fact, Size
 from sync.facts import lane_of
-from sync.records import Grant, Parcel
+from sync.hub.parcels import annex_of, parcel_tag, tags_of, tenant_of
+from sync.records import Grant
 
 OPEN_MS_MAX: Final = 5 * 60_000
 """How far ahead support may ask for a door: whoever asks is on the telephone with who is there."""
@@ -354,29 +355,6 @@ def switch_fold(book: Book, _desk: Desk, *, version: int) -> Decision:
         )  # fmt: skip
     sizes = {log: size for log, size in sorted(book.sizes.items()) if size}
     return _say(facts.FoldSwitched(version=version, lanes=sizes))
-
-
-def parcel_tag(key: CodeKey, identity: str) -> str:
-    """Return the keyed tag that stands for a parcel in the log (base64 of 12 bytes)."""
-    return _base64(codes.parcel_tag(key.key, key.site, identity))
-
-
-def tags_of(keys: Iterable[CodeKey], identity: str) -> frozenset[str]:
-    """Return the keyed tags of a parcel under several versions of a key."""
-    return frozenset(parcel_tag(key, identity) for key in keys)
-
-
-def annex_of(identity: str) -> bytes:
-    """Return the annex that names a parcel, as the gateway writes it too."""
-    tenant, tracking, piece = identity.split("/")
-    named: dict[str, Any] = {"tenant": tenant, "tracking": tracking, "piece": int(piece)}
-    return canonical.encode(named)
-
-
-def tenant_of(book: Book, parcel: Parcel) -> str:
-    """Return whose parcel it is; empty where its name was erased."""
-    by = book.couriers.get(parcel.by)
-    return by.tenant if by else (parcel.identity or "/").partition("/")[0]
 
 
 def _say(fact: Fact) -> Say:

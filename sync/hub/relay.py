@@ -21,7 +21,7 @@ from sync import entry as entries
 from sync import facts, proof
 from sync.entry import Lane, Writer
 from sync.errors import TheirsInvalid
-from sync.hub import issue
+from sync.hub import parcels
 from sync.hub.keys import Keys
 from sync.hub.registry import Registry
 from sync.hub.storage import HubShelf, News, Site, Storage
@@ -189,7 +189,7 @@ class Relay:
             key = self._keys.code_key(site.site_id, fact.key_version)
         except TheirsInvalid as error:
             raise _refused("parcel", "The site uses another code key.", cause=error.code) from error
-        if issue.parcel_tag(key, deposit.identity) != fact.tag:
+        if parcels.parcel_tag(key, deposit.identity) != fact.tag:
             raise _refused(
                 "parcel", "This receipt is another parcel's, or the site uses another code key."
             )

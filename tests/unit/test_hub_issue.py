@@ -10,7 +10,7 @@ from sync.book import FOLD, Book
 from sync.codes import CodeKey
 from sync.entry import Lane
 from sync.fact import Fact
-from sync.hub import issue
+from sync.hub import issue, parcels
 from sync.hub.issue import Decision, Desk, Known, No, Say
 from sync.records import Expected
 from tests.hub_site import FakeSite
@@ -157,7 +157,7 @@ def test_what_is_expected_no_more_can_be_forgotten_and_expected_again() -> None:
     assert fact_of(ended) == facts.ExpectationEnded(of=ref, by="ops")
     stage.say(ended)
     refused(issue.unexpect(stage.book, DESK, expected=ref), "expected.unknown")
-    named = issue.Expectation(ref, issue.parcel_tag(KEY, PARCEL), PARCEL, None)
+    named = issue.Expectation(ref, parcels.parcel_tag(KEY, PARCEL), PARCEL, None)
     assert fact_of(issue.erase(stage.book, DESK, named=named)) == facts.AnnexErased(
         of=ref, by="ops"
     )
@@ -398,7 +398,7 @@ def test_a_fold_that_nobody_knows_is_not_switched_to() -> None:
 
 def test_an_expected_parcels_name_goes_when_it_is_neither_awaited_nor_there() -> None:
     stage = Stage()
-    tag = issue.parcel_tag(DESK.key, "acme/T1/1")
+    tag = parcels.parcel_tag(DESK.key, "acme/T1/1")
 
     def asked(**other: str | None) -> Decision:
         told = {"ref": f"{HUB_LOG}c0", "tag": tag, "identity": "acme/T1/1", "erased_by": None}
