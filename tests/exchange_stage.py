@@ -53,7 +53,7 @@ class Cloud:
         self.task: asyncio.Task[None] | None = None
         hub_folder.make(data, "lockers.example")
         with (data / "hub.toml").open("a", encoding="utf-8") as file:
-            file.write(f'[api]\nlisten = "127.0.0.1:{self.port}"\n')
+            file.write(f'[api]\nlisten = "127.0.0.1:{self.port}"\n[development]\nplain = true\n')
 
     @property
     def hub_keys(self) -> tuple[str, str]:

@@ -18,7 +18,7 @@ from gateway import clock, continuity, identity, local, rotating, site
 from gateway.cli import main
 from gateway.core.inputs import KeyRotates, Now, Trust
 from gateway.errors import GatewayError
-from sync import facts
+from sync import facts, session
 from sync.entry import Ref
 from sync.reader import LogFile
 from tests.exchange_stage import Site, staged, vkey_of
@@ -211,6 +211,15 @@ async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 async def test_hub_learns_the_key_by_the_link_and_follows_into_the_epoch_it_signs(
     stage: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(session, "COSIGN_MS", 100)
+    later_ms = 0
+    asked = clock.Clock.now
+
+    def synced(self: clock.Clock) -> Now:
+        now = asked(self)
+        return replace(now, wall_ms=now.wall_ms + later_ms, trust=Trust.SYNCED, error_ms=5)
+
+    monkeypatch.setattr(clock.Clock, "now", synced)
     await stage.begin()
     secret = await stage.courier()
     first, epoch = vkey_of(stage.data), stage.epoch
@@ -235,16 +244,9 @@ async def test_hub_learns_the_key_by_the_link_and_follows_into_the_epoch_it_sign
     # A week later: the receipt is here, and the next start ends the overlap.
     found = rotating.standing(stage.data)
     assert found is not None
-    assert rotating.has_receipt(stage.data, Ref.parse(found.entry))
+    await stage.until(lambda: rotating.has_receipt(stage.data, Ref.parse(found.entry)))
     assert await stage.stop() == 0
-    asked = clock.Clock.now
-    monkeypatch.setattr(
-        clock.Clock,
-        "now",
-        lambda self: replace(
-            asked(self), wall_ms=asked(self).wall_ms + LONG_MS, trust=Trust.SYNCED, error_ms=5
-        ),
-    )
+    later_ms = LONG_MS
     await stage.begin()
     assert vkey_of(stage.data) == told["vkey"]
     assert stage.epoch != epoch
