@@ -7,7 +7,7 @@ WORKERS ?= 2
 ARGS ?=
 PYTEST = $(BIN)/python -m pytest
 
-.PHONY: help setup demo test check format cover bench night lock wheel clean
+.PHONY: help setup demo test check format cover bench night lock wheel sbom audit clean
 
 help:
 	@echo 'make demo     a whole locker site on this machine: boards, gateway, kiosk page, a short day'
@@ -20,6 +20,8 @@ help:
 	@echo 'make setup    only the environment in .venv (the others call it)'
 	@echo 'make lock     choose versions and hashes again (requirements.lock)'
 	@echo 'make wheel    build the wheel into dist/'
+	@echo 'make sbom     what the wheel depends on: dist/sbom.json (CycloneDX)'
+	@echo 'make audit    known weaknesses of the locked packages, where OSV can be asked'
 	@echo 'make clean    remove what was built, the environment included'
 	@echo 'ARGS="..." is handed on by demo, test, night and bench.'
 
@@ -69,6 +71,12 @@ lock: $(READY)
 
 wheel: $(READY)
 	@$(BIN)/python -m build --wheel --no-isolation --outdir dist .
+
+sbom: $(READY)
+	@$(BIN)/python deploy/sbom.py dist/sbom.json
+
+audit: $(READY)
+	@$(BIN)/python deploy/sbom.py --audit
 
 clean:
 	rm -rf .venv build dist demo-site .pytest_cache .mypy_cache .ruff_cache .hypothesis \
