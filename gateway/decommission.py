@@ -42,10 +42,7 @@ class Ended:
     kept_by: str
 
 
-def decommission(
-    data: Path, *, why: str, by: str, force: bool, export: Path | None,
-    receipt_s: float = RECEIPT_S,
-) -> Ended:  # fmt: skip
+def decommission(data: Path, *, why: str, by: str, force: bool, export: Path | None) -> Ended:
     """End a site for good. Blocks.
 
     Raises GatewayError: `site.holds` (parcels, without `force`), `decommission.export` (no hub is
@@ -73,7 +70,7 @@ def decommission(
     if export is not None:
         _export(data, export)
     else:
-        _wait_for_receipt(data, entry, receipt_s)
+        _wait_for_receipt(data, entry, RECEIPT_S)
     with LogFile.open(identity.database_of(data)) as log:
         notes = {head.origin: head.note for head in _own(log) if head.size}
     name = f"{names.operator}/{names.writer}"

@@ -104,7 +104,17 @@ class Puller:
                 del self._stops[site.site_id], self._ends[site.site_id]
                 hub.links.down(site.site_id, "" if reason in {"gone", "stopped"} else reason)
             _log.info("link.down", site=site.site_id, reason=reason)
+        await self._after(site.site_id)
         return ws
+
+    async def _after(self, site_id: str) -> None:
+        """A link is over. A site that has ended had its last receipt by it, and needs no device."""
+        hub = self._hub
+        try:
+            if not (await hub.registry.get(site_id)).enabled and await hub.devices.pins(site_id):
+                await hub.revoke(site_id, by="site.decommissioned")
+        except StoreFailed as error:
+            hub.failed(error)
 
     async def _carry(self, ws: web.WebSocketResponse, site: Site, stop: asyncio.Event) -> str:
         hub, visit = self._hub, Visit(self._hub, site, stop)
@@ -293,6 +303,8 @@ class Visit:
         ours = {origin for origin in lag if _is_ours(origin)}
         self._owed = {origin: told[origin] for origin in ours}
         self._hub.links.behind(self._site.site_id, lag)
+        # What a process that died had stored, and not looked at.
+        await self._hub.follower.follow(self._site.site_id)
         await self._heal()
 
     async def arrived(self, origin: str, first: int, items: Sequence[Item]) -> None:
