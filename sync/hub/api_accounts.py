@@ -15,7 +15,8 @@ from sync.hub import api_types as t
 from sync.hub.accounts import Account
 from sync.hub.api_read import AUDIT_PAGE, audit_page
 from sync.hub.api_routes import Call, Param, Route, may
-from sync.hub.doorman import FACTOR, KIND, own_key
+from sync.hub.doorman import KIND, own_key
+from sync.hub.keys import FACTOR
 from sync.hub.rooms import Hub
 from sync.hub.storage import Moved
 

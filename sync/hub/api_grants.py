@@ -31,7 +31,7 @@ GIVES: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
         "return": may("support", "dispatch"),
         "courier": may("operator", "dispatch"),
         "deposit": may("operator", "dispatch"),
-        "reservation": may("dispatch"),
+        "reservation": may("operator", "dispatch"),
         "service": may("operator"),
         "install": may("operator"),
     }

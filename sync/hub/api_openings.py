@@ -12,6 +12,7 @@ from sync.hub import openings
 from sync.hub.api_read import SITE
 from sync.hub.api_routes import Call, Param, Route, may
 from sync.hub.api_write import COMMON, NUMBER, made
+from sync.hub.dual import Opening
 from sync.hub.voice import Done
 
 
@@ -31,13 +32,15 @@ async def ask_open(call: Call) -> t.Made:
 async def list_openings(call: Call) -> t.OpeningsShown:
     """Return what waits for a second person."""
     return t.OpeningsShown(
-        openings=[
-            t.OpeningShown(
-                id=one.id, door=one.door, by=one.by, why=one.why, case=one.case,
-                asked_ms=one.asked_ms, ends_ms=one.ends_ms, limit=one.over,
-            )
-            for one in await openings.waiting(call.hub, call.site.site_id)
-        ]
+        openings=[shown(one) for one in await openings.waiting(call.hub, call.site.site_id)]
+    )
+
+
+def shown(one: Opening) -> t.OpeningShown:
+    """Return a request that waits, as it is told."""
+    return t.OpeningShown(
+        id=one.id, door=one.door, by=one.by, why=one.why, case=one.case,
+        asked_ms=one.asked_ms, ends_ms=one.ends_ms, limit=one.over,
     )  # fmt: skip
 
 

@@ -16,18 +16,15 @@ from typing import Final, Protocol
 from aiohttp import hdrs, web
 
 from certs.errors import KeyStoreBroken
-from certs.keystore import SECRET_BYTES, KeyStore
+from certs.keystore import SECRET_BYTES
 from sync.hub import accounts
 from sync.hub.accounts import LOCAL, ROLES, Account, Barred, Budget, Caller, Token
 from sync.hub.config import Config
+from sync.hub.keys import CLI, FACTOR, keys_of
 from sync.hub.rooms import Hub
 from sync.hub.storage import Moved, Record
 from sync.hub.voice import Busy
 
-CLI: Final = "cli"
-"""The key of the commands on this machine."""
-FACTOR: Final = "second-factor"
-"""What the operators' TOTP keys are derived from."""
 KIND: Final = "account"
 FACTOR_HEADER: Final = "Second-Factor"
 HOUR_MS: Final = 3_600_000
@@ -187,7 +184,7 @@ def doorman(hub: Hub) -> Doorman:
 
 def own_key(data: Path, name: str) -> bytes:
     """Return a key of 32 bytes of a hub's folder, made if there is none. Raises KeyStoreBroken."""
-    store = KeyStore(data / "keys")
+    store = keys_of(data)
     try:
         return store.read(name)
     except KeyStoreBroken as error:
@@ -201,10 +198,13 @@ def own_key(data: Path, name: str) -> bytes:
     return store.read(name)
 
 
-def local_token(config: Config, user: str) -> str:
-    """Return the token of the commands on this machine. Raises KeyStoreBroken."""
-    key = KeyStore(Path(config.data_dir) / "keys").read(CLI)
-    return f"{accounts.local_name(user)}.{accounts.local_secret(key)}"
+def local_token(config: Config, name: str) -> str:
+    """Return the token of the commands on this machine; `name` is that of `accounts.local_name`.
+
+    Raises KeyStoreBroken.
+    """
+    key = own_key(Path(config.data_dir), CLI)
+    return f"{name}.{accounts.local_secret(key)}"
 
 
 def _peer(request: web.Request) -> str:

@@ -1,7 +1,8 @@
 """The hub's keys: what signs its lanes, what cosigns, and what the sites' code keys come from.
 
-Three secrets of 32 bytes in `DATA/keys`, never one for two uses: `log` (Ed25519, kind 1),
-`cosigner` (Ed25519, kind 4), `master` (symmetric). A key's *name* differs by site, its bytes do
+Secrets of 32 bytes in `DATA/keys`, never one for two uses: `log` (Ed25519, kind 1), `cosigner`
+(Ed25519, kind 4), `master` (symmetric); beside them `cli` and `second-factor`, which the doorman
+reads. A key's *name* differs by site, its bytes do
 not: each site knows this hub under `<operator>/hub/<id>` and `<operator>/hub/<id>/cosigner`
 (FORMATS.md 1, 3).
 """
@@ -23,6 +24,10 @@ from sync.errors import StoreFailed, TheirsInvalid
 LOG: Final = "log"
 COSIGNER: Final = "cosigner"
 MASTER: Final = "master"
+CLI: Final = "cli"
+"""The commands on this machine prove themselves by it (`doorman`)."""
+FACTOR: Final = "second-factor"
+"""What the operators' TOTP keys are derived from."""
 CREDENTIAL: Final = "locker-hub.keystore"
 """The systemd credential that wraps the keys on the disk."""
 KEYS_KEPT: Final = 8
@@ -63,7 +68,7 @@ class Keys:
         """
         store = keys_of(data)
         there = store.names() if (data / "keys").exists() else ()
-        for name in (LOG, COSIGNER, MASTER):
+        for name in (LOG, COSIGNER, MASTER, CLI, FACTOR):
             if name not in there:
                 store.create(name, secrets.token_bytes(SECRET_BYTES))
         return cls.load(data, operator)

@@ -1,8 +1,9 @@
 """Options that many commands have, how they reach the hub, and one way to tell what was done."""
 
 import asyncio
-import getpass
 import json
+import os
+import pwd
 import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ import click
 from certs import tls
 from certs.authority import from_pem
 from sync.errors import StoreFailed, TheirsInvalid
-from sync.hub import authority, ca, folder, logs
+from sync.hub import accounts, authority, ca, folder, logs
 from sync.hub.config import Config
 from sync.hub.doorman import local_token
 from sync.hub.rooms import Hub, opened
@@ -96,9 +97,23 @@ def way(chosen: Config) -> tuple[str, ssl.SSLContext | bool, dict[str, str]]:
     state = authority.read(data)
     if state is None:
         raise ca.no_authority(data)
-    token = local_token(chosen, getpass.getuser())
+    token = local_token(chosen, me())
     headers = {"Authorization": f"Bearer {token}"}
     return f"https://{where}", tls.client(from_pem(state.roots)), headers
+
+
+def me() -> str:
+    """Return who runs this command, as the hub writes it down: `local:<user>`.
+
+    Behind `sudo` that is who called it. Nothing rests on it: who reads the key may write any name.
+    """
+    user = os.environ.get("SUDO_USER", "")
+    if not user:
+        try:
+            user = pwd.getpwuid(os.getuid()).pw_name
+        except KeyError:  # a container's user has no name
+            user = str(os.getuid())
+    return accounts.local_name(user)
 
 
 def either(chosen: Config, here: Callable[[Hub], Awaitable[T]], there: Callable[[], T]) -> T:
