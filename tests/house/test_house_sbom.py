@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -155,3 +156,13 @@ def test_an_audit_passes_when_nothing_is_known_and_says_so_when_nobody_answers()
         with service(lambda _, odd=odd: odd) as (url, _):
             result = run("--audit", OSV_URL=url)
             assert (result.returncode, "not asked: " in result.stdout) == (0, True)
+
+
+def test_the_front_page_says_where_to_report_and_until_when_there_are_fixes() -> None:
+    section = (ROOT / "README.md").read_text().partition("## Security\n")[2].partition("\n## ")[0]
+    assert "Report a weakness privately" in section
+    assert "never a public" in section
+    version = importlib.metadata.version(NAME).rpartition(".")[0]
+    row = re.search(rf"^\| {re.escape(version)} \| (.+?) \|$", section, re.MULTILINE)
+    assert row, f"no support end date for {version}"
+    assert datetime.strptime(row[1], "%d %B %Y").year >= 2027  # noqa: DTZ007  # a day, not a moment
