@@ -30,6 +30,8 @@ from sync.hub.registry import KEYS_MAX
 from sync.hub.rooms import Hub
 from sync.hub.storage import Site
 
+DEVICE: Final = web.RequestKey("device", Device)
+"""Who asks, once the gate let them in."""
 SITE_TRUST: Final = "/sites/{site}/trust"
 BODY_S: Final = 10.0
 AT_ONCE_MAX: Final = 16
@@ -124,8 +126,8 @@ class Est:
                 raise
 
     async def _renew(self, request: web.Request) -> web.Response:
-        device = request.get("device")
-        if not isinstance(device, Device):
+        device = request.get(DEVICE)
+        if device is None:
             raise TheirsInvalid("device.unknown", "Renew with a gateway's certificate.")
         if self._gate.locked():
             raise TheirsInvalid("request.busy", "Ask again in a moment.", limit=AT_ONCE_MAX)

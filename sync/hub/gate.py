@@ -18,7 +18,7 @@ from certs import authority, tls
 from certs.errors import CertsError
 from sync.errors import SyncError, TheirsInvalid
 from sync.hub import logs
-from sync.hub.est import refused
+from sync.hub.est import DEVICE, refused
 from sync.hub.rooms import Hub
 
 _READS: Final = frozenset({"GET", "HEAD"})
@@ -66,7 +66,7 @@ async def _let_in(hub: Hub, request: web.Request, kind: Kind) -> tuple[str, str]
                 site=site_id,
                 asked=asked[:40],
             )
-        request["device"] = await hub.devices.seen(device)
+        request[DEVICE] = await hub.devices.seen(device)
         return pin, site_id
     backend = _backend_uri(uri)
     if kind == "link" and backend and backend["operator"] == hub.keys.operator:
