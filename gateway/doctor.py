@@ -105,9 +105,18 @@ def folder(data: Path) -> Iterator[Finding]:
 
 
 def keys(data: Path) -> Iterator[Finding]:
-    """Read the keys, which checks owner, mode and size."""
+    """Every key is looked at as `run` does: whole, this user's, nobody else's; wrapped or not."""
     who = site.load(data)
+    identity.check_keys(data)
+    store = identity.keys_of(data)
+    plain = [name for name in store.names() if not store.is_wrapped(name)]
     yield Finding("keys", "ok", f"keys of {who.name}, code key version {who.key_version}")
+    if plain and store.wraps:
+        yield Finding("keys.wrapped", "note", f"not wrapped: {', '.join(plain)}; give `key seal`")
+    elif plain:
+        yield Finding(
+            "keys.wrapped", "note", "plain files: whoever takes the disk has them (`key seal`)"
+        )
 
 
 def fence(data: Path) -> Iterator[Finding]:

@@ -24,7 +24,7 @@ from gateway.commands import _shared as shared
 def command(
     data: Path, why: str, export: Path | None, by: str, *, force: bool, yes: bool, as_json: bool
 ) -> None:
-    """End this site for good: one last entry, then keys and data are wiped.
+    """End this site for good: a last entry, then the wipe.
 
     The hub must have that entry, or FILE. What is left is `decommissioned.json`: the final
     checkpoints. A power cut in the middle is no harm: the next command goes on with it.

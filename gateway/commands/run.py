@@ -2,10 +2,16 @@
 
 import sys
 from pathlib import Path
+from typing import Final
 
 import click
 
 from gateway import app, files, logs
+from gateway.errors import GatewayError
+
+ENDED: Final = 78
+"""Exit status of a site that was decommissioned (EX_CONFIG of sysexits.h): the service manager does
+not start it again."""
 
 
 @click.command()
@@ -21,4 +27,11 @@ def command(file: Path) -> None:
     """Run the site in the foreground. SIGTERM ends it: all coils off, log closed."""
     read = files.read_config(file)
     logs.configure(read.log.format, read.log.level)
-    sys.exit(app.run(read))
+    try:
+        status = app.run(read)
+    except GatewayError as error:
+        if error.code != "site.decommissioned":
+            raise
+        click.echo(f"Error: {error}", err=True)
+        status = ENDED
+    sys.exit(status)

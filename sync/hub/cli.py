@@ -46,6 +46,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "Issue rights as QR codes, list and revoke them, show what is denied.",
     ),
     "vkey": ("sync.hub.commands.vkey", "Print the keys that a site's gateway is to know."),
+    "key": ("sync.hub.commands.key", "Wrap the hub's keys with its credential; check them."),
     "code-key": ("sync.hub.commands.code_key", "Write a site's code key to a file."),
     "restored": ("sync.hub.commands.restored", "Say that the database came out of a backup."),
     "sync": ("sync.hub.commands.sync", "Carry the exchange with a site on a stick."),

@@ -7,12 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from certs.keystore import KeyStore, wrapping_key
+from gateway.commands.run import ENDED
+from gateway.identity import CREDENTIAL as GATEWAY_CREDENTIAL
+from sync.hub.keys import CREDENTIAL as HUB_CREDENTIAL
+
 ROOT = Path(__file__).resolve().parents[2]
 UNIT = ROOT / "deploy/systemd/locker-gateway.service"
 HUB = ROOT / "deploy/systemd/locker-hub.service"
 RULES = ROOT / "deploy/udev/60-locker-rs485.rules"
 # Everything that runs, or that gives a right, on a site's machine. A new one is a decision.
-UNITS = {"locker-gateway.service", "locker-hub.service"}
+DROP_INS = {UNIT: "locker-gateway-keystore.conf", HUB: "locker-hub-keystore.conf"}
+UNITS = {UNIT.name, HUB.name, *DROP_INS.values()}
 both = pytest.mark.parametrize("unit", [UNIT, HUB], ids=["gateway", "hub"])
 DEVICE_RULES = {"60-locker-rs485.rules"}
 KEY = re.compile(
@@ -69,6 +75,63 @@ def test_a_careless_service_would_not_pass(tmp_path: Path) -> None:
     careless.write_text("[Service]\nExecStart=/bin/true\n")
     result = analyze("security", "--offline=yes", "--threshold=20", str(careless))
     assert result.returncode != 0
+
+
+@both
+def test_drop_in_for_wrapped_keys_is_accepted_and_names_the_credential_that_is_looked_for(
+    unit: Path, tmp_path: Path
+) -> None:
+    here = tmp_path / unit.name
+    here.write_text(re.sub(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", unit.read_text()))
+    text = (unit.parent / DROP_INS[unit]).read_text()
+    (tmp_path / f"{unit.name}.d").mkdir()
+    drop_in = tmp_path / f"{unit.name}.d" / "keystore.conf"
+    drop_in.write_text(re.sub(r"(?m)^ExecStartPre=-\S+", "ExecStartPre=-/bin/true", text))
+    result = analyze("verify", "--man=no", str(here))
+    ours = [line for line in result.stderr.splitlines() if unit.name in line or "keystore" in line]
+    assert (result.returncode, ours) == (0, [])
+    credential = GATEWAY_CREDENTIAL if unit == UNIT else HUB_CREDENTIAL
+    assert f"LoadCredentialEncrypted={credential}:/" in text
+
+
+@both
+def test_service_runs_where_no_credential_was_made(unit: Path) -> None:
+    """One that is named and missing would keep it from starting: so it is named in a drop-in."""
+    assert not [name for name in settings(unit) if "Credential" in name]
+
+
+def test_site_that_was_decommissioned_is_not_started_again() -> None:
+    assert settings()["RestartPreventExitStatus"] == [str(ENDED)]
+
+
+def test_credential_made_by_systemd_creds_is_the_key_that_wraps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command of deploy/runbooks/keys.md, with this machine's own secret if it has one."""
+    program = shutil.which("systemd-creds")
+    if program is None:
+        pytest.skip("needs systemd-creds (Debian: apt-get install systemd)")
+    key, name = bytes(range(32)), GATEWAY_CREDENTIAL
+    sealed = tmp_path / "sealed"
+    with_key = "--with-key=host" if Path("/var/lib/systemd/credential.secret").exists() else ""
+    words = [
+        program,
+        *([with_key] if with_key else []),
+        f"--name={name}",
+        "encrypt",
+        "-",
+        str(sealed),
+    ]
+    done = subprocess.run(words, input=key, capture_output=True, check=False, timeout=60)
+    if done.returncode:
+        pytest.skip(f"this machine makes no credentials: {done.stderr.decode().strip()[-120:]}")
+    assert key not in sealed.read_bytes()
+    words = [program, f"--name={name}", "decrypt", str(sealed), str(tmp_path / name)]
+    subprocess.run(words, capture_output=True, check=True, timeout=60)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    KeyStore(tmp_path / "keys", wrapping_key(name)).create("log", key)
+    assert key not in (tmp_path / "keys/log").read_bytes()
+    assert KeyStore(tmp_path / "keys", key).read("log") == key
 
 
 @both
