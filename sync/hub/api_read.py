@@ -333,6 +333,10 @@ async def audit_page(call: Call, site_id: str) -> t.AuditPage:
     return t.AuditPage(lines=shown, next=lines[-1].seq + 1 if lines else start)
 
 
+PLAIN: Final = "not authenticated: development, plain"
+"""What a hub says of its peers where everybody is let in."""
+
+
 async def health(call: Call) -> t.Health:
     """Return what the hub says of itself."""
     hub = call.hub
@@ -343,7 +347,7 @@ async def health(call: Call) -> t.Health:
         instance=hub.storage.instance,
         storage=hub.config.storage_url.partition(":")[0],
         listen=listening(hub.config),
-        peers="not authenticated in this version",
+        peers=PLAIN if hub.config.development.plain else "authenticated: certificates, accounts",
         sites=len(known),
         fenced=[one.site_id for one in known if one.fenced],
         books=hub.projections.held,

@@ -1,6 +1,7 @@
 """The data folder of a hub: `DATA/hub.toml`, `DATA/keys/` (0600), and `DATA/hub.db` with SQLite."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +11,7 @@ from sync.hub.config import Config
 from sync.hub.keys import Keys
 
 FILE: Final = "hub.toml"
+EVERYWHERE: Final = "0.0.0.0:8700"
 
 
 def read(path: Path) -> Config:
@@ -31,8 +33,11 @@ def read(path: Path) -> Config:
     return config.parse(text, str(file))
 
 
-def make(data: Path, operator: str, storage: str = "") -> Config:
+def make(data: Path, operator: str, storage: str = "", hosts: Sequence[str] = ()) -> Config:
     """Make the keys and the configuration of a new hub; an existing one is refused.
+
+    With `hosts`, by which gateways will dial, it listens for them: on every address, unless all of
+    these are this machine's own.
 
     `hub.toml` comes last: what lost power before it is no hub, and is made anew over its keys.
     Raises `TheirsInvalid` `hub.exists`, `config.invalid`; `StoreFailed` io; `KeyStoreBroken`.
@@ -43,6 +48,8 @@ def make(data: Path, operator: str, storage: str = "") -> Config:
         raise TheirsInvalid("hub.exists", "Choose another folder: a hub is made once.", data=data)
     text = f'data_dir = "{data}"\noperator = "{operator}"\n'
     text += f'storage = "{storage}"\n' if storage else ""
+    if any(one not in {"localhost", "127.0.0.1", "::1", "[::1]"} for one in hosts):
+        text += f'\n[api]\nlisten = "{EVERYWHERE}"\n'
     made = config.parse(text, str(file))
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -22,6 +22,7 @@ from sync.entry import Writer
 from sync.errors import Reason, StoreFailed, SyncError, TheirsInvalid
 from sync.exchange import Found, Memory
 from sync.hub import logs
+from sync.hub.dialling import Dialling
 from sync.hub.rooms import Hub
 from sync.hub.storage import HubShelf, Site
 from sync.link import WEBSOCKET, carry
@@ -162,27 +163,34 @@ class Puller:
 
     async def run(self) -> None:
         """Pull every site that has an address, until cancelled."""
-        async with aiohttp.ClientSession() as session:
-            try:
-                while True:
-                    sites = {one.site_id: one for one in await self._hub.storage.sites() if one.url}
-                    for site_id in sites.keys() - self._pulling.keys():
-                        self._pulling[site_id] = asyncio.create_task(
-                            self._pull(session, sites[site_id]), name=f"pull {site_id}"
-                        )
-                    for site_id in self._pulling.keys() - sites.keys():
-                        self._pulling.pop(site_id).cancel()
-                    await asyncio.sleep(SITES_S)
-            finally:
-                await self.close()
+        try:
+            while True:
+                sites = {one.site_id: one for one in await self._hub.storage.sites() if one.url}
+                for site_id in sites.keys() - self._pulling.keys():
+                    self._pulling[site_id] = asyncio.create_task(
+                        self._pull(sites[site_id]), name=f"pull {site_id}"
+                    )
+                for site_id in self._pulling.keys() - sites.keys():
+                    self._pulling.pop(site_id).cancel()
+                await asyncio.sleep(SITES_S)
+        finally:
+            await self.close()
 
-    async def _pull(self, session: aiohttp.ClientSession, site: Site) -> None:
+    async def _pull(self, site: Site) -> None:
         """Pull one site, then wait until it has more."""
+        dialling = Dialling(self._hub, site)
+        try:
+            await self._pull_by(dialling, site)
+        finally:
+            await dialling.close()
+
+    async def _pull_by(self, dialling: Dialling, site: Site) -> None:
         hub = self._hub
         base = f"{site.url.rstrip('/')}/sync/v1"
         before = _Round()
         while True:
             try:
+                session = await dialling.session()
                 before = await self._round(session, base, site.site_id, before)
             except (SyncError, aiohttp.ClientError, OSError, TimeoutError) as error:
                 if isinstance(error, StoreFailed):

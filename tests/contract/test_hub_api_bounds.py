@@ -68,8 +68,8 @@ async def test_a_page_of_a_browser_is_refused(small: Stage) -> None:
 
 async def test_health_says_who_may_ask(small: Stage) -> None:
     told = await small.get("/health")
-    assert "loopback only" in told["listen"]
-    assert told["peers"] == "not authenticated in this version"
+    assert told["listen"] == "127.0.0.1:8700, links 127.0.0.1:8701, renewal 127.0.0.1:8702"
+    assert told["peers"] == "authenticated: certificates, accounts"
     assert told["storage"] == "sqlite"
 
 

@@ -22,7 +22,7 @@ from sync.frontier import Head
 from sync.hub import folder
 from sync.hub import puller as room
 from sync.hub.app import App
-from sync.hub.config import Api
+from sync.hub.config import Api, Development
 from sync.hub.links import SAID_MAX, SAID_MS
 from sync.hub.puller import Puller
 from sync.hub.rooms import Hub, assembled
@@ -215,7 +215,9 @@ async def test_a_bug_of_the_puller_ends_the_process_with_its_traceback(
 
     monkeypatch.setattr(Puller, "run", planted)
     chosen = folder.make(tmp_path / "hub", "lockers.example")
-    chosen = msgspec.structs.replace(chosen, api=Api(listen="127.0.0.1:0"))
+    chosen = msgspec.structs.replace(
+        chosen, api=Api(listen="127.0.0.1:0"), development=Development(plain=True)
+    )
     with pytest.raises(ValueError, match="planted"):
         await asyncio.wait_for(App(chosen).run(), WAITS_S)
 

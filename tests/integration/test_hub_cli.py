@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import aiohttp
 import msgspec
@@ -112,9 +112,10 @@ def running(data: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 
 def listen(data: Path, port: int) -> None:
-    """Have the hub listen there: other tests run hubs beside this one."""
+    """Have the hub listen there, plainly: other tests run hubs beside this one."""
     text = (data / "hub.toml").read_text().partition("[api]")[0]
     api = f'[api]\nlisten = "127.0.0.1:{port}"\n[log]\nformat = "json"\n'
+    api += "[development]\nplain = true\n"
     (data / "hub.toml").write_text(text + api)
 
 
@@ -133,7 +134,9 @@ def get(url: str) -> Any:
 
 
 def test_init_makes_keys_that_are_the_owners_alone(data: Path) -> None:
-    assert sorted(path.name for path in (data / "keys").iterdir()) == ["cosigner", "log", "master"]
+    assert sorted(path.name for path in (data / "keys").iterdir()) == [
+        "cli", "cosigner", "log", "master", "second-factor",
+    ]  # fmt: skip
     for path in (data / "hub.toml", *(data / "keys").iterdir()):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(data.stat().st_mode) == 0o700
@@ -168,6 +171,7 @@ def test_init_refuses_what_could_not_run(tmp_path: Path) -> None:
 
 
 GOOD = 'data_dir = "/d"\noperator = "lockers.example"\n'
+PLAIN = GOOD + "[development]\nplain = true\n"
 
 
 @pytest.mark.parametrize(
@@ -178,12 +182,16 @@ GOOD = 'data_dir = "/d"\noperator = "lockers.example"\n'
         (GOOD.replace("/d", "d"), "config.invalid", "data_dir"),
         (GOOD.replace("lockers.example", "A b"), "config.invalid", "operator"),
         (GOOD + 'storage = "mysql://x"\n', "config.invalid", "storage"),
-        (GOOD + '[api]\nlisten = "0.0.0.0:8700"\n', "hub.not_loopback", "api.listen"),
-        (GOOD + '[api]\nlisten = "127.0.0.1"\n', "hub.not_loopback", "api.listen"),
-        (GOOD + '[api]\nlisten = "localhost:1"\n', "hub.not_loopback", "api.listen"),
-        (GOOD + '[api]\nlisten = "127.0.0.1:99999"\n', "hub.not_loopback", "api.listen"),
-        (GOOD + '[api]\nlisten = "127.0.0.1:x"\n', "hub.not_loopback", "api.listen"),
-        (GOOD + '[api]\nlisten = "192.168.0.9:80"\n', "hub.not_loopback", "api.listen"),
+        (PLAIN + '[api]\nlisten = "0.0.0.0:8700"\n', "hub.not_loopback", "api.listen"),
+        (PLAIN + '[api]\nlisten = "192.168.0.9:80"\n', "hub.not_loopback", "api.listen"),
+        (GOOD + '[api]\nlisten = "127.0.0.1"\n', "config.invalid", "api.listen"),
+        (GOOD + '[api]\nlisten = "localhost:1"\n', "config.invalid", "api.listen"),
+        (GOOD + '[api]\nlisten = "127.0.0.1:99999"\n', "config.invalid", "api.listen"),
+        (GOOD + '[api]\nlisten = "127.0.0.1:x"\n', "config.invalid", "api.listen"),
+        (GOOD + '[link]\nlisten = "here:1"\n', "config.invalid", "link.listen"),
+        (GOOD + '[renew]\nlisten = "::1"\n', "config.invalid", "renew.listen"),
+        (GOOD + '[api]\nlisten = "[::]:65534"\n', "config.invalid", "renew.listen"),
+        (GOOD + '[link]\nurl = "http://hub.example"\n', "config.invalid", "link.url"),
         (GOOD + "[api]\npage_max = 0\n", "config.invalid", "api.page_max"),
         (GOOD + "a" + ".a" * 65 + " = 1\n", "config.invalid", ""),
         (GOOD + "#" * config.CHARACTERS_MAX, "config.invalid", ""),
@@ -201,10 +209,16 @@ def test_a_configuration_that_cannot_be_is_refused(text: str, code: str, key: st
 def test_every_key_of_the_example_is_one_and_every_key_is_in_it() -> None:
     root = Path(__file__).resolve().parents[2]
     text = (root / "deploy/config/hub.example.toml").read_text()
-    config.parse(re.sub(r"^# (\w+ = [^#\n]*)(#.*)?$", r"\1", text.replace("# storage", "## "),
-                        flags=re.MULTILINE))  # fmt: skip
-    tables = (config.Config, config.Api, config.Books, config.Log)
-    keys = {key for table in tables for key in table.__struct_fields__} - {"api", "books", "log"}
+    shown = text.replace("# storage", "## ").replace("# plain", "## ")
+    config.parse(re.sub(r"^# (\w+ = [^#\n]*)(#.*)?$", r"\1", shown, flags=re.MULTILINE))
+    named = {
+        field: kind for field, kind in get_type_hints(config.Config).items()
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+    }  # fmt: skip
+    keys = {key for kind in named.values() for key in kind.__struct_fields__}
+    keys |= set(config.Config.__struct_fields__) - set(named)
+    tables = set(re.findall(r"^\[(\w+)\]", text, re.MULTILINE))
+    assert tables == set(named)
     assert {key for key in keys if not re.search(rf"^(# )?{key} = ", text, re.MULTILINE)} == set()
 
 
@@ -334,7 +348,7 @@ def test_a_hub_runs_is_asked_and_ends(data: Path, vkey: str) -> None:
         ]
         told = done("status", "--config", data)
         assert told.out.splitlines()[-1] == "0042  no link"
-        assert "loopback only" in told.out
+        assert "plain: development, nobody is authenticated" in told.out
         assert done("status", "--config", data, "--json").json["sites"] == 1
         refused("store.busy", "restored", "--config", data)
         refused("store.busy", "run", data)
@@ -342,8 +356,13 @@ def test_a_hub_runs_is_asked_and_ends(data: Path, vkey: str) -> None:
     assert process.stderr is not None
     lines = [json.loads(line) for line in process.stderr]
     process.stderr.close()
-    assert [one["action"] for one in lines] == ["hub.opened", "hub.listening", "hub.stopped"]
-    assert "not authenticated in this version" in lines[1]["listen"]
+    assert [one["action"] for one in lines] == [
+        "hub.plain",
+        "hub.opened",
+        "hub.listening",
+        "hub.stopped",
+    ]
+    assert "nobody is authenticated" in lines[2]["listen"]
 
 
 def test_a_killed_hub_begins_where_it_was(data: Path, vkey: str) -> None:
@@ -376,6 +395,9 @@ async def test_a_listener_elsewhere_is_refused_before_anything_is_opened(data: P
     api = msgspec.structs.replace(chosen.api, listen="0.0.0.0:8700")
     with pytest.raises(TheirsInvalid, match=r"hub\.not_loopback"):
         await App(msgspec.structs.replace(chosen, api=api)).run()
+    trusted = msgspec.structs.replace(chosen, development=config.Development())
+    with pytest.raises(TheirsInvalid, match=r"hub\.no_authority"):
+        await App(trusted).run()
     assert not await asyncio.to_thread((data / "hub.db").exists)
 
 
