@@ -8,10 +8,14 @@ from base64 import b64encode
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from certs import capability
+from certs.capability import Action, Capability
+from certs.keys import SigningKey, Verifier
 from gateway.core.engine import Engine
 from gateway.core.inputs import (
     Button,
     ButtonPressed,
+    CapabilityScanned,
     CodeEntered,
     CourierAdded,
     DoorSeen,
@@ -28,6 +32,7 @@ from gateway.core.inputs import (
     StaffCodeEntered,
     TimePassed,
     Trust,
+    TrustTold,
 )
 from gateway.core.outputs import Answer, Output, Persist, Pulse, Show
 from gateway.core.policy import Settings
@@ -44,9 +49,29 @@ KEY = CodeKey("lockers.example/site/0042", 1, bytes(range(32)))
 SECRET = staff_secret(bytes(range(16)), KEY.site)
 TRACKING = "JD014600006281230704"
 HUB = "e1-0000000b"
+GRANTS = SigningKey("lockers.example/grants", bytes(range(64, 96)))
 SETTINGS = Settings(
     operator="lockers.example", writer="site/0042", epoch="e1-00000001", code_key=KEY
 )
+
+
+def qr(
+    action: Action,
+    *,
+    cti: int = 1,
+    within_s: int = 86_400,
+    since_s: int = -60,
+    key: SigningKey = GRANTS,
+    **more: Any,
+) -> str:
+    """A capability of the hub for the stage's site, as a QR code; times count from its day 0."""
+    day_s = 1_790_000_000
+    claims: dict[str, Any] = {"audience": "lockers.example/site/0042"} | more
+    given = Capability(
+        action=action, cti=cti.to_bytes(8, "big"), not_before_s=day_s + since_s,
+        expires_s=day_s + within_s, **claims,
+    )  # fmt: skip
+    return capability.to_text(capability.sign(given, key))
 
 
 def small_map(*, sensors: bool = True) -> SiteMap:
@@ -91,6 +116,7 @@ class Stage:
     trust: Trust = Trust.FLOOR
     error_ms: int = 0
     told: dict[str, int] = field(default_factory=dict)
+    floor_ms: int = 0
 
     def __post_init__(self) -> None:
         self.engine, _ = recover([], self.settings, self.now)
@@ -110,7 +136,8 @@ class Stage:
 
     @property
     def now(self) -> Now:
-        return Now(self.wall + self.mono, self.mono, self.boot, self.trust, self.error_ms)
+        wall = self.wall + self.mono
+        return Now(wall, self.mono, self.boot, self.trust, self.error_ms, self.floor_ms)
 
     def send(self, happened: Input) -> list[Output]:
         """Hand in one input and, unless the disk is slow, what the disk says of it."""
@@ -264,6 +291,17 @@ class Stage:
     def scan(self, tracking: str = TRACKING) -> list[Output]:
         return self.send(
             ParcelScanned(now=self.now, kiosk="main", tracking=tracking, salt=bytes(16))
+        )
+
+    def trusts(self, *denied: str, signers: tuple[Verifier, ...] = (GRANTS.verifier,)) -> None:
+        """The shell says who may sign capabilities, and which are denied."""
+        told = TrustTold(now=self.now, signers=signers, denied=frozenset(denied), number=1)
+        self.send(told)
+
+    def shows(self, text: str, kiosk: str = "main") -> list[Output]:
+        """Somebody holds a QR code to the scanner."""
+        return self.send(
+            CapabilityScanned(now=self.now, kiosk=kiosk, text=text, salt=bytes(range(16)))
         )
 
     def deposit(self, tracking: str = TRACKING, size: str = "S") -> int:
