@@ -172,12 +172,12 @@ class Clock:
         least_ms = self._least(mono_ms)
         error_ms = self._source.kernel_error_ms()
         above = wall_ms >= self._floor_ms
-        if above and error_ms is not None:
-            self.disputed = self._disputes(wall_ms, error_ms, mono_ms)
-            if not self.disputed:
-                self._synced = (mono_ms, error_ms)
-                return Now(wall_ms, mono_ms, self.boot, Trust.SYNCED, error_ms, least_ms)
+        self.disputed = error_ms is not None and self._disputes(wall_ms, error_ms, mono_ms)
+        if self.disputed:
             self._synced = None
+        elif above and error_ms is not None:
+            self._synced = (mono_ms, error_ms)
+            return Now(wall_ms, mono_ms, self.boot, Trust.SYNCED, error_ms, least_ms)
         known = [self._signed.at(mono_ms)] if self._signed is not None else []
         if above and self._synced is not None:
             since_ms, had_ms = self._synced

@@ -1,10 +1,10 @@
 """Enrolment: what carries `certs.enrol.Enrolling` over TLS, and makes a site of what it brings.
 
-    log key and TLS key, durable -> trust, time, claim -> the site -> its code key -> hub.json
+    log key and TLS key, durable -> trust, time, claim -> the site -> its code key -> certificate
+        -> hub.json -> the TLS key takes its name
 
-`trust/hub.json` comes last and makes the site enrolled. What lost power before it is repeated with
-the same claim: the keys that the hub was shown are kept, and it answers the same gateway again for
-an hour. A site that stands alone keeps its log, its log key and the codes that are out.
+`trust/hub.json` makes the site enrolled. What lost power is repeated with the same claim: the keys
+that the hub was shown are kept, and it answers the same gateway again for an hour. A site that stands alone keeps its log, its log key and the codes that are out.
 """
 
 import secrets
@@ -88,8 +88,8 @@ async def enrol_site(data: Path, invitation: Invitation, clock: Clock, say: Say)
     site.import_code_key(data, got.key_version, got.code_key)
     new = tls.Credentials(got.certificate, key)
     trust.keep_next(data, got.certificate)
-    trust.promote(data, new)
     trust.save(data, known)
+    trust.promote(data, new)
     return Enrolment(known, not exists, got.key_version, authority.ends_s(new.leaf))
 
 

@@ -194,7 +194,13 @@ class Renewal:
         key = await asyncio.to_thread(trust.next_key, self._data)
         versions = await asyncio.to_thread(site.code_keys, self._data)
         body = enrol.renewal(key, tuple(version for version, _ in versions))
-        got = self._wire.read_answer(await self._ask_to_renew(life, body), key)
+        try:
+            answer = await self._ask_to_renew(life, body)
+        except wires.Refusal as error:
+            if error.code == "device.key_known":
+                await asyncio.to_thread(trust.drop_next, self._data)
+            raise
+        got = self._wire.read_answer(answer, key)
         # The certificate last: what it came with is asked for again if power is lost before.
         await self._take(life, got)
         await asyncio.to_thread(trust.keep_next, self._data, got.certificate)

@@ -175,7 +175,7 @@ def pairs(data: Path) -> list[tls.Credentials]:
     certificate: then it must enrol again.
     """
     keys = [key for name in (KEY, KEY_NEXT) if (key := _key(data, name)) is not None]
-    known = {authority.pin_of(key.public_key()): key for key in keys}
+    known = {_pin(key): key for key in keys}
     found: list[tls.Credentials] = []
     for name in (DEVICE, DEVICE_NEXT):
         chain = _read(data / FOLDER / name).decode("ascii", "replace")
@@ -192,16 +192,14 @@ def pairs(data: Path) -> list[tls.Credentials]:
 def next_key(data: Path) -> PrivateKey:
     """Return the key to ask a certificate for: a new one, durable before it is shown to anybody.
 
-    One that was asked for and never answered is asked for again: the hub may know it by now.
+    One that was asked for and is not in use yet is asked for again: the hub may know it by now.
     """
     keys = identity.keys_of(data)
     names = keys.names() if (data / "keys").exists() else ()
     left = _key(data, KEY_NEXT)
-    if left is not None:
-        used = [one.key for one in pairs(data)] + [_key(data, KEY)]
-        pins = {authority.pin_of(one.public_key()) for one in used if one is not None}
-        if authority.pin_of(left.public_key()) not in pins:
-            return left
+    used = _key(data, KEY)
+    if left is not None and (used is None or _pin(left) != _pin(used)):
+        return left
     key = ec.generate_private_key(ec.SECP256R1())
     (keys.replace if KEY_NEXT in names else keys.create)(KEY_NEXT, authority.key_bytes(key))
     return key
@@ -213,8 +211,10 @@ def keep_next(data: Path, chain: str) -> None:
 
 
 def drop_next(data: Path) -> None:
-    """Forget a renewed certificate that does not work: another one is asked for."""
+    """Forget a next certificate and its key: in use by now, or not to be had."""
     (data / FOLDER / DEVICE_NEXT).unlink(missing_ok=True)
+    if (data / "keys").exists():
+        identity.keys_of(data).remove(KEY_NEXT)
 
 
 def promote(data: Path, new: tls.Credentials) -> None:
@@ -227,7 +227,6 @@ def promote(data: Path, new: tls.Credentials) -> None:
     secret = authority.key_bytes(new.key)
     (keys.replace if KEY in keys.names() else keys.create)(KEY, secret)
     drop_next(data)
-    keys.remove(KEY_NEXT)
 
 
 def share_left(leaf: x509.Certificate, now_s: int) -> int:
@@ -247,6 +246,10 @@ def carried(note: str) -> str:
 
 
 # --- parts ----------------------------------------------------------------------------------------
+
+
+def _pin(key: PrivateKey) -> str:
+    return authority.pin_of(key.public_key())
 
 
 def _key(data: Path, name: str) -> PrivateKey | None:

@@ -101,7 +101,9 @@ class Uplink:
         """Dial and carry until cancelled."""
         redial = self._kept.redial
         async with aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S)
+            # A refused dial leaves its connection open, with the certificate that was refused.
+            connector=aiohttp.TCPConnector(force_close=True),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
         ) as http:
             while True:
                 began = self._clock.now().mono_ms
@@ -114,7 +116,8 @@ class Uplink:
         try:
             ws = await self._dialled(http)
         except (GatewayError, CertsError) as error:
-            self.stand.reason, self.stand.words = error.code, wires.explain(error)
+            if error.code != "request.often" or not self.stand.reason:
+                self.stand.reason, self.stand.words = error.code, wires.explain(error)
             _log.info("link.refused", code=error.code, **error.evidence)
             self._outlets.linked(error.code)
             return False
