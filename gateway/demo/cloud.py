@@ -1,4 +1,4 @@
-"""The cloud end of the demo: a hub of its own, and the link to it, which can die.
+"""The cloud end of the demo: a hub of its own with its own root, and the link to it, which can die.
 
 The link is a relay in the demo's own process. While it is dead a connection is accepted and nothing
 answers, as behind a cell without a network; what was under way is lost.
@@ -8,6 +8,9 @@ import asyncio
 import base64
 import contextlib
 import hashlib
+import json
+import secrets
+import ssl
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +18,10 @@ from typing import Any, Final
 
 import aiohttp
 
+from certs import authority, tls
 from gateway.demo.process import DemoFailed, Process, free_port, words
 
+TENANT: Final = "demo-post"
 _CHUNK: Final = 4096
 _COMMAND_S: Final = 60.0
 _LOOK_S: Final = 0.1
@@ -101,11 +106,13 @@ class Cloud:
         self.folder = folder
         self.link = Link()
         self.url = ""
-        self.writer = ""
-        self.cosigner = ""
         self._session, self._shell = session, shell
         self._hub: Process | None = None
         self._site = ""
+        self._tls: ssl.SSLContext | None = None
+        self._writer = ""
+        self._reads: dict[str, str] = {}
+        self._writes: dict[str, str] = {}
 
     @property
     def is_new(self) -> bool:
@@ -117,34 +124,57 @@ class Cloud:
         """The hub's process, once it was started."""
         return self._hub
 
-    async def start(self, site: str, vkey: str) -> None:
-        """Start the hub, and have it govern `site` (`0042`), whose writer key is given."""
+    async def start(self, site: str) -> None:
+        """Make the hub and its root where there is none, and start it; it is to govern `site`."""
         self._site = site
+        config = str(self.folder)
         if self.is_new:
-            await self.command("init", str(self.folder), "--operator", "lockers.example")
+            await self.command("init", config, "--operator", "lockers.example")
+            await self.command("ca", "init", "--host", "127.0.0.1", "--config", config)
+        await self.link.open()
         self._listen_anywhere()
         self._shell("locker-hub run hub")
         self._hub = await Process.start(
-            "locker-hub", "run", str(self.folder),
+            "locker-hub", "run", config,
             cwd=self.folder.parent, log=self.folder.parent / "hub.log", piped=True,
         )  # fmt: skip
         said = await self._hub.said(_COMMAND_S)
         self.url = said.removeprefix("hub ").strip()
-        self.link.target = int(self.url.split(":")[2].partition("/")[0])
-        await self.link.open()
-        await self.ask("POST", "/sites", {"site": site, "vkey": vkey})
-        shown = await self.ask("GET", f"/sites/{site}")
-        self.writer, self.cosigner = shown["hub_vkey"], shown["cosigner_vkey"]
+        root = (self.folder / "ca" / "root.pem").read_text("ascii")
+        self._tls = tls.client(authority.from_pem(root))
+        day = secrets.token_hex(4)  # an account a day: its token is told once
+        self._writer = f"demo-carrier-{day}"
+        self._writes = await self._account(self._writer, "dispatch", "--tenant", TENANT)
+        self._reads = await self._account(f"demo-auditor-{day}", "auditor")
+
+    async def _account(self, name: str, role: str, *more: str) -> dict[str, str]:
+        """Make an account at the hub; return the header that it asks with."""
+        told = await self.command(
+            "account", "add", name, "--role", role, "--site", self._site, "--days", "1", *more,
+            "--config", str(self.folder), "--json",
+        )  # fmt: skip
+        return {"Authorization": f"Bearer {json.loads(told)['token']}"}
 
     def _listen_anywhere(self) -> None:
-        """Have the hub listen on a port that is free now."""
+        """Have the hub listen on ports that are free now; its links come through the relay."""
+        api, link, renew = (free_port() for _ in range(3))
+        self.link.target = link
         config = self.folder / "hub.toml"
         made = config.read_text("utf-8").partition("\n[api]")[0]
-        config.write_text(f'{made}\n[api]\nlisten = "127.0.0.1:{free_port()}"\n', "utf-8")
+        config.write_text(
+            f'{made}\n[api]\nlisten = "127.0.0.1:{api}"\n'
+            f'\n[link]\nlisten = "127.0.0.1:{link}"\nurl = "https://127.0.0.1:{self.link.port}"\n'
+            f'\n[renew]\nlisten = "127.0.0.1:{renew}"\n',
+            "utf-8",
+        )
 
-    async def code_key(self, out: Path) -> None:
-        """Have the hub write the site's code key."""
-        await self.command("code-key", self._site, "--config", str(self.folder), "--out", str(out))
+    async def claim(self) -> str:
+        """Return a claim for the site, as the QR code has it: good once."""
+        told = await self.command(
+            "claim", "create", self._site, "--config", str(self.folder), "--json"
+        )
+        text: str = json.loads(told)["text"]
+        return text
 
     async def stop(self) -> None:
         """End link and hub."""
@@ -161,15 +191,18 @@ class Cloud:
 
     async def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """Ask the hub's API; return its answer. DemoFailed with the hub's code."""
-        async with self._session.request(method, self.url + path, json=body) as response:
+        asks = self._reads if method == "GET" else self._writes
+        async with self._session.request(
+            method, self.url + path, json=body, ssl=self._tls or True, headers=asks
+        ) as response:
             told = await response.json()
             if response.status >= 400:  # noqa: PLR2004  # HTTP's own border
                 raise DemoFailed(told["code"], told["remedy"], path=path)
             return told
 
     async def tell(self, path: str, **body: Any) -> Any:
-        """Write something in the hub's lane for the site."""
-        return await self.ask("POST", f"/sites/{self._site}{path}", body)
+        """Write something in the hub's lane for the site, as the carrier's account."""
+        return await self.ask("POST", f"/sites/{self._site}{path}", {"by": self._writer} | body)
 
     async def book(self) -> dict[str, Any]:
         """Return the hub's book of the site."""

@@ -94,6 +94,10 @@ class Kiosk:
         """Hold a label in front of the scanner."""
         await self._post("parcel", {"tracking": tracking})
 
+    async def show(self, text: str) -> None:
+        """Hold a QR code in front of the scanner."""
+        await self._post("scan", {"text": text})
+
     def turn(self) -> None:
         """Begin to wait for what is shown from now on."""
         self._from = len(self._screens)

@@ -6,10 +6,12 @@ import secrets
 from typing import Final
 
 from gateway import identity, site
+from gateway.clock import Machine
+from gateway.demo.cloud import TENANT
 from gateway.demo.hands import Kiosk
 from gateway.demo.process import DemoFailed
 from gateway.demo.record import Record, Seen
-from gateway.demo.stage import TENANT, Stage
+from gateway.demo.stage import Stage
 from gateway.demo.story import Teller
 from sync import codes
 from sync.custody import Custody
@@ -18,6 +20,7 @@ GRACE_S: Final = 3
 """As in gateway.toml; on a wall it is 60 s."""
 REST_S: Final = 3
 RS485_DOORS: Final = 16
+HOUR_MS: Final = 3_600_000
 _QUIET_S: Final = 1.0
 _LINK_S: Final = 60.0
 
@@ -66,9 +69,7 @@ class Day:
         if not await cloud.rights("M", _LINK_S):
             raise DemoFailed("demo.no_rights", "Read the gateway's and the hub's log")
         self.tell.say("hub", "holds rights to compartments, which it may promise without asking")
-        spare = await cloud.tell(
-            "/grants", by="demo", grant="courier", tenant=TENANT, label="spare van"
-        )
+        spare = await cloud.tell("/grants", grant="courier", tenant=TENANT, label="spare van")
         self.tell.say("hub", f"gives a spare van a courier code: {spare['secret']}")
         await self.record.until("grant.issued", start)
         self.tell.record(self.record.news())
@@ -81,13 +82,27 @@ class Day:
         """The hub goes on writing: a right ends, a compartment is promised."""
         self.tell.title("Meanwhile at the hub: the site cannot hear it")
         cloud = self.stage.cloud
-        await cloud.tell(f"/grants/{spare}/revoke", by="demo")
+        await cloud.tell(f"/grants/{spare}/revoke")
         self.tell.say("hub", "revokes the spare van's code")
         promise = await cloud.tell(
-            "/reservations", by="demo", size="M",
+            "/reservations", size="M",
             parcel={"tenant": TENANT, "tracking": number},
         )  # fmt: skip
         self.tell.say("hub", f"promises an M compartment to {number}: {promise['ref']}")
+        await self.unheard()
+
+    async def unheard(self) -> None:
+        """A courier shows a QR that the hub gave out after the link had died."""
+        start, until_ms = self.record.mark(), Machine().wall_ms() + HOUR_MS
+        given = await self.stage.cloud.tell(
+            "/capabilities", action="courier", tenant=TENANT, label="a stranger", until_ms=until_ms
+        )
+        self.tell.say("hub", f"gives a stranger's van a courier QR, {len(given['text'])} letters")
+        self.say("scans the QR; the site has never heard of it, and checks the signature")
+        await self.kiosk.show(given["text"])
+        await self.kiosk.until("deliver.scan")
+        await self.on_record("capability.accepted", start)
+        await self.go_home()
 
     async def link_returns(self, number: str) -> None:
         """Both ends hear what the other wrote, and agree."""

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway import site
+from gateway.demo.cloud import TENANT
 from gateway.demo.hands import Kiosk
 from gateway.demo.play import GRACE_S, REST_S, Day, tracking_numbers
 from gateway.demo.process import DemoFailed
 from gateway.demo.record import Counts, Record, counts, unintended, unlogged
-from gateway.demo.stage import TENANT, Invoke, Stage
+from gateway.demo.stage import Invoke, Stage
 from gateway.demo.story import Teller
 from gateway.errors import GatewayError
 
