@@ -34,6 +34,9 @@ IDLE_S: Final = 15.0
 BUSY_S: Final = 60.0
 SWEEP_S: Final = 1.0
 BACKLOG: Final = 16
+SHUTDOWN_S: Final = 1.0
+TURNS_TO_CLOSE: Final = 3
+"""Turns of the loop in which an aborted connection of TLS is closed."""
 
 _log = logs.get("installer")
 
@@ -61,15 +64,16 @@ class Gate:
 
     async def run(self) -> None:
         """Accept at a pace, and cut off who dawdles."""
-        async with asyncio.TaskGroup() as group:
-            sweeper = group.create_task(self._sweep())
-            try:
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._sweep())
                 await self._accept(group)
-            finally:
-                sweeper.cancel()
-                for peer in self._peers.values():
-                    if peer.transport is not None:
-                        peer.transport.abort()
+        finally:
+            for peer in self._peers.values():
+                if peer.transport is not None:
+                    peer.transport.abort()
+            for _ in range(TURNS_TO_CLOSE):
+                await asyncio.sleep(0)
 
     async def _accept(self, group: asyncio.TaskGroup) -> None:
         while True:
@@ -97,7 +101,11 @@ class Gate:
         peer = self._peers[handler]
         try:
             peer.transport, _ = await self._loop.connect_accepted_socket(
-                lambda: handler, connection, ssl=self._context, ssl_handshake_timeout=HANDSHAKE_S
+                lambda: handler,
+                connection,
+                ssl=self._context,
+                ssl_handshake_timeout=HANDSHAKE_S,
+                ssl_shutdown_timeout=SHUTDOWN_S,
             )
         except (OSError, TimeoutError):
             self.counters["unshaken"] += 1
@@ -135,7 +143,7 @@ class Gate:
 
     def _forget_closed(self) -> None:
         for handler, peer in list(self._peers.items()):
-            if peer.transport is not None and peer.transport.is_closing():
+            if peer.transport is not None and handler.transport is None:  # closed to the end
                 del self._peers[handler]
 
 
