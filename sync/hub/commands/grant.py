@@ -19,7 +19,6 @@ from sync.hub.keys import write_secret
 from sync.hub.rooms import Hub
 
 ACTIONS: Final = tuple(one.name.lower() for one in grants.LASTS_MS)
-BY: Final = "local"
 _UNITS: Final = {"d": "days", "h": "hours", "m": "minutes"}
 _later = re.compile(r"\+([0-9]{1,6})([dhm])").fullmatch
 
@@ -95,14 +94,15 @@ def issue_one(  # noqa: PLR0917  # one a word of the command
         _free(one)
     asked = _asked(
         {
-            "by": BY, "action": action, "label": label, "until_ms": until, "from_ms": begins,
+            "action": action, "label": label, "until_ms": until, "from_ms": begins,
             "object": ref, "tenant": tenant, "room": room,
         }
     )  # fmt: skip
 
     async def here(hub: Hub) -> dict[str, Any]:
         found = await hub.registry.get(site)
-        return _plain(await issue(hub, found, asked, what="issueCapability"))
+        mine = msgspec.structs.replace(asked, by=shared.me())
+        return _plain(await issue(hub, found, mine, what="issueCapability"))
 
     body = {name: value for name, value in _plain(asked).items() if value is not None}
     del body["by"]  # a running hub knows whose commands these are
@@ -169,7 +169,7 @@ def revoke(site: str, ref: str, file: Path, *, as_json: bool) -> None:
 
     async def here(hub: Hub) -> dict[str, Any]:
         found = await hub.registry.get(site)
-        done = await denials.revoked(hub, found, BY, ref, what="revokeGrant")
+        done = await denials.revoked(hub, found, shared.me(), ref, what="revokeGrant")
         return {"ref": done.ref, "new": done.new}
 
     path = f"/sites/{site}/grants/{ref}/revoke"
