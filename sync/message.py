@@ -24,6 +24,10 @@ from sync.errors import TheirsInvalid
 MESSAGE_BYTES_MAX: Final = 64 * 1024
 ORIGINS_MAX: Final = 64
 DEPTH_MAX: Final = 4
+_TAGS: Final = 0xC0  # RFC 8949, 3.1: kinds 6 (tags) and 7 (floats, simple values)
+_BOOLEANS: Final = frozenset({0xF4, 0xF5})
+_STRINGS: Final = frozenset({2, 3})
+_HEAD_MIN, _HEAD_MAX = 24, 27  # then the number follows in 1, 2, 4 or 8 bytes
 KEYS: Final = 24
 TAG_BYTES: Final = 8
 ERROR_TEXT_MAX: Final = 1024
@@ -273,11 +277,12 @@ def _body(data: bytes) -> dict[object, object]:
     """Return the map that the bytes are, if they are the one way to write it."""
     if data[:1] < b"\xa1" or data[:1] > b"\xb8":
         raise _malformed("map")
+    _check_plain(data)
     try:
         body = cbor2.loads(
             data, max_depth=DEPTH_MAX + 1, allow_indefinite=False, allow_duplicate_keys=False
         )
-        _check(body, DEPTH_MAX, len(data))
+        _check(body, DEPTH_MAX)
         again = cbor2.dumps(body, canonical=True)
     except (cbor2.CBORError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise _malformed(type(error).__name__) from error
@@ -288,25 +293,37 @@ def _body(data: bytes) -> dict[object, object]:
     return dict(body)
 
 
-def _check(value: object, depth: int, budget: int) -> int:
-    """Spend a byte a value and its text; ValueError for a foreign type, depth, or over budget.
+def _check_plain(data: bytes) -> None:
+    """Refuse all but numbers, strings, arrays, maps and booleans, before a decoder sees them.
 
-    The budget is the message's length: what refers to one value many times would exceed it.
+    cbor2 gives tags a meaning: a regular expression of 64 KiB keeps it compiling for a minute.
     """
-    budget -= 1
+    at, end = 0, len(data)
+    while at < end:
+        head = data[at]
+        at += 1
+        if head in _BOOLEANS:
+            continue
+        kind, size = head >> 5, head & 31
+        if head >= _TAGS or size > _HEAD_MAX:
+            raise _malformed("kind")
+        if size >= _HEAD_MIN:
+            wide = 1 << (size - _HEAD_MIN)
+            at, size = at + wide, int.from_bytes(data[at : at + wide], "big")
+        if kind in _STRINGS:
+            at += size
+
+
+def _check(value: object, depth: int) -> None:
+    """ValueError for depth, or for an array or map as a key."""
     kind = type(value)
-    if kind is bytes or kind is str:
-        budget -= len(value)  # type: ignore[arg-type]  # said by `kind`
-    elif isinstance(value, dict | list):
+    if kind is dict or kind is list:
         if depth == 0:
             raise ValueError("depth")
-        for member in [*value, *value.values()] if isinstance(value, dict) else value:
-            budget = _check(member, depth - 1, budget)
-    elif kind is not int and kind is not bool:
-        raise ValueError("type")
-    if budget < 0:
-        raise ValueError("budget")
-    return budget
+        for member in [*value, *value.values()] if isinstance(value, dict) else value:  # type: ignore[attr-defined]  # said by `kind`
+            _check(member, depth - 1)
+    elif kind not in {int, bool, bytes, str}:
+        raise ValueError("key")
 
 
 def _malformed(what: str) -> TheirsInvalid:

@@ -94,15 +94,22 @@ def test_what_a_newer_peer_adds_is_ignored_and_counted() -> None:
         (cbor2.dumps({0: 99, True: 1}), "exchange.message key"),
         (bytes.fromhex("a200020002"), "exchange.message CBORDecodeError"),
         (bytes.fromhex("a2010000186300"[:10] + "00"), "exchange.message not deterministic"),
-        (bytes.fromhex("a200186301f93c00"), "exchange.message ValueError"),
-        (bytes.fromhex("a200186301c11a00000000"), "exchange.message ValueError"),
-        (bytes.fromhex("a2001863019f01ff"), "exchange.message CBORDecodeError"),
+        (bytes.fromhex("a200186301f93c00"), "exchange.message kind"),
+        (bytes.fromhex("a200186301c11a00000000"), "exchange.message kind"),
+        (bytes.fromhex("a2001863019f01ff"), "exchange.message kind"),
         (cbor2.dumps({0: 99, 1: [[[[1]]]]}), "exchange.message ValueError"),
-        (cbor2.dumps({0: 99, 1: None}), "exchange.message ValueError"),
+        (cbor2.dumps({0: 99, 1: None}), "exchange.message kind"),
+        (bytes.fromhex("a2001863810001"), "exchange.message ValueError"),
+        (bytes.fromhex("a2001863a1000101"), "exchange.message ValueError"),
+        # A regular expression (tag 35) that takes minutes to compile.
+        (
+            b"\xa1\x00\xd8\x23" + cbor2.dumps("(?i)" + "[\0-\U0010ffff]" * 8_000),
+            "exchange.message kind",
+        ),
         # A list that names one long text a thousand times by reference (tags 28 and 29).
         (
             bytes.fromhex("a2001863019903e8d81c78fa") + b"x" * 250 + bytes.fromhex("d81d00") * 999,
-            "exchange.message ValueError",
+            "exchange.message kind",
         ),
     ],
 )
