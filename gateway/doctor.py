@@ -12,16 +12,19 @@ import stat
 import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Final, Literal
 
 from adapters.errors import AdapterError
 from adapters.profiles import load
+from certs import authority
 from certs.errors import CertsError
-from gateway import continuity, control, health, identity, site
+from gateway import continuity, control, health, identity, site, trust
 from gateway.bank import Bank
-from gateway.clock import Machine
+from gateway.clock import DISPUTE_MS, Machine
+from gateway.clock import read as saved_clock
 from gateway.config import Config, loopback, split_address
 from gateway.errors import GatewayError
 from sync.errors import SyncError
@@ -35,6 +38,7 @@ FLUSH_MS_MAX: Final = 100
 """A pick-up waits for one flush before its pulse: above this people notice."""
 FREE_PERCENT_MIN: Final = 20
 FREE_KB_MIN: Final = 64 * 1024
+LIFE_PERCENT_MIN: Final = 20
 SQLITE_FIXED: Final = (3, 51, 3)
 SQLITE_BACKPORTS: Final = ((3, 50, 7), (3, 44, 6))
 
@@ -58,9 +62,10 @@ def examine(config: Config) -> list[Finding]:
         lambda: keys(data),
         lambda: fence(data),
         lambda: hub(config),
+        lambda: certificate(data),
         lambda: space(data),
         lambda: flush(data),
-        clock,
+        lambda: clock(data),
         lambda: sqlite(sqlite3.sqlite_version_info),
         lambda: networks(config, routes()),
         lambda: boards(config, data),
@@ -136,17 +141,48 @@ def fence(data: Path) -> Iterator[Finding]:
 
 
 def hub(config: Config) -> Iterator[Finding]:
-    """Say whether the hub's keys are there where a hub is to be dialled or may pull."""
-    told = config.hub
-    if not (told.url or config.sync.listen):
+    """Say which hub governs this site, and how it is known."""
+    told, known = config.hub, trust.load(Path(config.data_dir))
+    if config.development.plain:
+        yield Finding(
+            "development", "bad", "plain = true: links have no TLS, and nobody is authenticated"
+        )
+    if known is not None and not told.url:
+        yield Finding("hub", "ok", f"enrolled as {known.site}, links to {known.link_url}")
+    elif not (told.url or config.sync.listen):
         yield Finding("hub", "note", "no hub: this site is alone, and nothing is ever pruned")
     elif missing := [name for name in ("writer", "cosigner") if not getattr(told, name)]:
         yield Finding(
-            "hub", "bad", f"no {' and no '.join(missing)} in [hub]: its entries or receipts are "
-            "refused; locker-hub vkey prints both",
+            "hub", "bad", f"not enrolled, and no {' and no '.join(missing)} in [hub]: its entries "
+            "or receipts are refused; locker-gateway enrol",
         )  # fmt: skip
     else:
         yield Finding("hub", "ok", f"hub at {told.url or 'nowhere: it pulls'}, both keys known")
+
+
+def certificate(data: Path) -> Iterator[Finding]:
+    """Say whether the certificate fits its key, how long it lasts, and who can read the folder."""
+    if trust.load(data) is None:
+        return
+    for path in sorted((data / trust.FOLDER).iterdir()):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & 0o077:
+            yield Finding("trust.mode", "bad", f"{path} has mode {mode:04o}: chmod 0600 {path}")
+    known = trust.pairs(data)
+    if not known:
+        yield Finding(
+            "certificate", "bad", "no certificate fits a key here: enrol again, with a new claim"
+        )
+        return
+    leaf = known[0].leaf
+    now_s = max(Machine().wall_ms(), saved_clock(data / site.CLOCK).saved_ms) // 1000
+    left = trust.share_left(leaf, now_s)
+    ends = datetime.fromtimestamp(authority.ends_s(leaf), UTC).date().isoformat()
+    text = f"certificate until {ends}, {left} % of its life left"
+    if left >= LIFE_PERCENT_MIN:
+        yield Finding("certificate", "ok", text)
+    else:
+        yield Finding("certificate", "note", f"{text}: it should have been renewed; see status")
 
 
 def space(data: Path) -> Iterator[Finding]:
@@ -180,15 +216,23 @@ def flush(data: Path) -> Iterator[Finding]:
     yield Finding("disk.flush", level, f"a flush takes {middle_ms:.1f} ms")
 
 
-def clock() -> Iterator[Finding]:
-    """Say whether somebody disciplines the clock."""
-    error_ms = Machine().kernel_error_ms()
+def clock(data: Path) -> Iterator[Finding]:
+    """Say whether somebody disciplines the clock, and whether what is known here contradicts it."""
+    machine = Machine()
+    error_ms, saved = machine.kernel_error_ms(), saved_clock(data / site.CLOCK)
     if error_ms is None:
         yield Finding(
             "clock", "note", "nobody disciplines the clock: pick-ups work, times are guesses"
         )
     else:
         yield Finding("clock", "ok", f"synchronised within {error_ms} ms")
+    if machine.wall_ms() < saved.saved_ms:
+        yield Finding("clock.floor", "note", "the clock stands before what is surely past: set it")
+    if abs(saved.offset_ms) > DISPUTE_MS:
+        off_s = -saved.offset_ms // 1000
+        yield Finding(
+            "clock.disputed", "note", f"the clock was {off_s:+} s off the hub's signed time: set it"
+        )
 
 
 def sqlite(version: tuple[int, ...]) -> Iterator[Finding]:

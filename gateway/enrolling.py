@@ -4,9 +4,12 @@
         -> hub.json -> the TLS key takes its name
 
 `trust/hub.json` makes the site enrolled. What lost power is repeated with the same claim: the keys
-that the hub was shown are kept, and it answers the same gateway again for an hour. A site that stands alone keeps its log, its log key and the codes that are out.
+that the hub was shown are kept, and it answers the same gateway again for an hour. A site that
+stands alone keeps its log, its log key and the codes that are out. An empty folder for a site that
+the hub knows is a new gateway in the place of a lost one (`replacing`).
 """
 
+import asyncio
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,10 +21,11 @@ from certs import trust as documents
 from certs.claim import Invitation
 from certs.errors import CertsError, TrustInvalid
 from certs.keys import SigningKey
-from gateway import identity, site, trust, wire
+from gateway import identity, replacing, site, trust, wire
 from gateway.clock import Clock
 from gateway.errors import GatewayError
 from gateway.trust import HubTrust
+from sync.errors import SyncError
 
 Say = Callable[[str], None]
 _PINNED: Final = "Compare address and fingerprint with the hub's console: another hub answers there"
@@ -51,12 +55,13 @@ class EnrolFailed(GatewayError):  # noqa: N818  # the name says what is wrong
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """What came of it. `made`: the site is new."""
+    """What came of it. `made`: the site is new here; `fetched`: entries of a lost gateway."""
 
     known: HubTrust
     made: bool
     key_version: int
     ends_s: int
+    fetched: int = 0
 
 
 async def enrol_site(data: Path, invitation: Invitation, clock: Clock, say: Say) -> Enrolment:
@@ -79,18 +84,34 @@ async def enrol_site(data: Path, invitation: Invitation, clock: Clock, say: Say)
     assert trusted is not None
     assert got is not None
     known = HubTrust.of(trusted, got, invitation.url.rstrip("/"))
+    new = tls.Credentials(got.certificate, key)
+    fetched = 0
     if not exists:
         say(f"making {got.site}")
-        site.make(
-            data, operator=got.operator, site=got.site.removeprefix(f"{got.operator}/site/"),
-            told=True,
-        )  # fmt: skip
+        try:
+            fetched = await asyncio.to_thread(_make, data, trusted, got, new, machine.utc_ms)
+        except (SyncError, CertsError) as error:
+            raise EnrolFailed(error.code, error.remedy, **error.evidence) from error
     site.import_code_key(data, got.key_version, got.code_key)
-    new = tls.Credentials(got.certificate, key)
     trust.keep_next(data, got.certificate)
     trust.save(data, known)
     trust.promote(data, new)
-    return Enrolment(known, not exists, got.key_version, authority.ends_s(new.leaf))
+    return Enrolment(known, not exists, got.key_version, authority.ends_s(new.leaf), fetched)
+
+
+def _make(
+    data: Path, trusted: enrol.Trusted, got: enrol.Enrolled, own: tls.Credentials, utc_ms: int
+) -> int:
+    """Make a site: a new one, or in the place of one that is lost; return what came of its log."""
+    context = tls.client(trusted.roots, own, judge=tls.dated(utc_ms, 0))
+    name = got.site.removeprefix(f"{got.operator}/site/")
+    if not replacing.held(got.link_url, got.site, context):
+        site.make(data, operator=got.operator, site=name, told=True)
+        return 0
+    return replacing.replace(
+        data, got.operator, name, got.link_url, got.writer, got.cosigner, got.key_version,
+        got.code_key, context,
+    ).entries  # fmt: skip
 
 
 async def _carry(machine: enrol.Enrolling, url: str, clock: Clock, say: Say, name: str) -> None:

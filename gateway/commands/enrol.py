@@ -11,7 +11,7 @@ import click
 from certs import claim as claims
 from certs.claim import Invitation
 from certs.errors import CertsError
-from gateway import enrolling, local, site
+from gateway import continuity, enrolling, local, site
 from gateway.commands import _shared as shared
 from gateway.core.inputs import AccessTold
 from gateway.enrolling import EnrolFailed, Enrolment
@@ -52,12 +52,15 @@ def command(claim: str, url: str, root: str, data: Path, *, as_json: bool) -> No
     ends = datetime.fromtimestamp(done.ends_s, UTC).date().isoformat()
     told = {
         "site": done.known.site, "made": done.made, "hub": done.known.link_url,
-        "key_version": done.key_version, "ends_s": done.ends_s,
+        "key_version": done.key_version, "ends_s": done.ends_s, "fetched": done.fetched,
     }  # fmt: skip
     text = (
         f"{done.known.site} is enrolled: links to {done.known.link_url}, certificate until {ends}\n"
         "start the gateway, or start it again"
     )
+    if done.fetched:
+        came = f"{done.fetched} entries of the lost gateway came; this one begins behind a fence"
+        text = f"{came}\n{text}"
     shared.tell(told, text, as_json=as_json)
 
 
@@ -97,7 +100,8 @@ def _enrol(data: Path, invitation: Invitation) -> Enrolment:
         if existed:
             _judged(data, error.code)
         raise
-    _judged(data, "")
+    if not continuity.broken(data):  # a replaced one writes only in the epoch that it begins
+        _judged(data, "")
     return done
 
 

@@ -81,7 +81,8 @@ def test_status_says_in_words_whether_there_is_a_hub_and_which_bytes_it_counts()
 def test_doctor_asks_for_the_hub_s_keys(stage: Site) -> None:
     (alone,) = doctor.hub(stage.config().__class__(data_dir="/x"))
     assert (alone.check, alone.level) == ("hub", "note")
-    (known,) = doctor.hub(stage.config())
+    plain, known = doctor.hub(stage.config())
+    assert (plain.check, plain.level) == ("development", "bad")
     assert known.level == "ok"
 
 

@@ -1,6 +1,7 @@
 """Pins a site's trust over real sockets: claim, mutual TLS, renewal, wrong clocks, revocation."""
 
 import asyncio
+import shutil
 import ssl
 import time
 from pathlib import Path
@@ -14,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from certs import authority, tls
 from certs.claim import Invitation
 from certs.errors import CertsError
-from gateway import identity, site, trust
+from gateway import doctor, identity, site, trust
 from gateway.core.inputs import Trust
 from gateway.enrolling import EnrolFailed
 from gateway.errors import GatewayError
@@ -317,3 +318,46 @@ async def test_the_pull_listener_lets_in_the_hub_and_backends_alone(
             await session.get(f"{url.replace('https', 'http')}/logs")
     with pytest.raises((GatewayError, CertsError)):
         trust.take_denials(stage.data, "PLG1D:nothing")
+
+
+async def test_a_lost_gateway_is_replaced_by_a_claim_in_an_empty_folder(stage: Governed) -> None:
+    await stage.enrol()
+    await stage.begin()
+    await stage.linked()
+    secret = await stage.courier()
+    door = await stage.deposit("JD014200001", secret)
+    code = stage.code("JD014200001")
+    await stage.synced()
+    await stage.stop()
+    shutil.rmtree(stage.data)
+    stage.data.mkdir(mode=0o700)
+    done = await stage.enrol()
+    assert done.made
+    assert done.fetched > 0
+    await stage.begin()
+    await stage.linked()
+    await stage.has(lambda: stage.book.fences)  # nothing proves what happened since
+    assert stage.epoch.startswith("e2-")
+    await stage.synced()
+    # The code of the lost gateway was derived with the hub's key: it opens once somebody looked.
+    await stage.check(door, occupied=True)
+    await stage.lift(trust_history=True)
+    await stage.pick_up(code, door)
+    await stage.synced()
+
+
+async def test_doctor_sees_certificate_modes_and_hub(stage: Governed) -> None:
+    assert list(doctor.certificate(stage.data)) == []
+    await stage.enrol()
+    (known,) = doctor.hub(stage.config())
+    assert known.text.startswith("enrolled as lockers.example/site/0042")
+    (good,) = doctor.certificate(stage.data)
+    assert (good.check, good.level) == ("certificate", "ok")
+    stage.age(NOW_S - YEAR_S * 9 // 10)
+    (low,) = doctor.certificate(stage.data)
+    assert low.level == "note"
+    (stage.data / trust.FOLDER / trust.DEVICE).chmod(0o644)
+    (readable, _) = doctor.certificate(stage.data)
+    assert (readable.check, readable.level) == ("trust.mode", "bad")
+    identity.keys_of(stage.data).remove(trust.KEY)
+    assert list(doctor.certificate(stage.data))[-1].level == "bad"
