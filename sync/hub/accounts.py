@@ -66,7 +66,8 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     """An account as it is kept. `secret` is a hash in hex; `sites` empty: all of them.
 
     `ended_ms` is 0 while nobody ended it; `step` is the last TOTP step that was used, `debt_ms`
-    up to when the wrong second factors are paid back.
+    up to when the wrong second factors are paid back. `nonce` is another at each try: of two that
+    use one step in one millisecond the storage must not take the second for the first.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     ended_ms: int = 0
     step: int = 0
     debt_ms: int = 0
+    nonce: str = ""
 
     @override
     def __repr__(self) -> str:

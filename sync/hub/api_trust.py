@@ -277,14 +277,17 @@ def _csr(text: str) -> bytes:
 
 
 async def _invite(call: Call) -> InvitationMade:
+    call.caller.need_site(call.body.site)
     return await invite(call.hub, call.body.site, call.body.hours, call.by)
 
 
 async def _invitations(call: Call) -> InvitationsShown:
+    call.caller.need_all_sites()
     return await invitations(call.hub)
 
 
 async def _uninvite(call: Call) -> InvitationShown:
+    call.caller.need_all_sites()
     return await uninvite(call.hub, call.path["id"], call.by)
 
 
@@ -302,14 +305,17 @@ async def _enable(call: Call) -> DevicesShown:
 
 async def _add_backend(call: Call) -> BackendMade:
     body: BackendAsked = call.body
+    call.caller.need_all_sites()
     return await add_backend(call.hub, body.name, _csr(body.csr), tuple(body.sites), call.by)
 
 
 async def _backends(call: Call) -> BackendsShown:
+    call.caller.need_all_sites()
     return await backends(call.hub)
 
 
 async def _end_backend(call: Call) -> BackendsShown:
+    call.caller.need_all_sites()
     return await end_backend(call.hub, call.path["name"], call.by)
 
 

@@ -13,6 +13,7 @@ import secrets
 from pathlib import Path
 from typing import Final, Protocol
 
+import msgspec
 from aiohttp import hdrs, web
 
 from certs.errors import KeyStoreBroken
@@ -154,6 +155,7 @@ class Doorman:
             after, right = accounts.second_factor(account, self._factor, given, self._now_ms())
             try:
                 if after != account:
+                    after = msgspec.structs.replace(after, nonce=secrets.token_hex(8))
                     await self._hub.storage.change_record("", record, after.encoded())
             except Moved:
                 again = await self._hub.storage.record("", KIND, record.id)
@@ -219,6 +221,6 @@ def _on_this_machine(request: web.Request) -> bool:
     ends = [transport.get_extra_info(name) for name in ("peername", "sockname")]
     hosts = [end[0] if isinstance(end, tuple) and end else "" for end in ends]
     try:
-        return hosts[0] == hosts[1] or ipaddress.ip_address(hosts[0]).is_loopback
+        return ipaddress.ip_address(hosts[0]).is_loopback or hosts[0] == hosts[1]
     except ValueError:
         return False

@@ -31,19 +31,20 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Asked(msgspec.Struct, frozen=True, array_like=True):
-    """A door was asked for."""
+    """A door was asked for. `nonce` makes two of one millisecond two."""
 
     at_ms: int
     account: str
     site: str
+    nonce: str = ""
 
 
 class Opening(msgspec.Struct, frozen=True, kw_only=True):
     """A request that waits for a second person.
 
     `account` is whose secret asked, `by` who is on record; `lasts_ms` is how long the door may be
-    opened once it is approved. `asking`: an approval is under way (`second` gave it); `asked`: the
-    entry `ref` says so.
+    opened once it is approved. `asking`: an approval is under way (`second` gave it, `nonce` makes
+    it another than that of the same millisecond); `asked`: the entry `ref` says so.
     """
 
     id: str
@@ -57,6 +58,7 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     over: Over
     state: State = "waiting"
     second: str = ""
+    nonce: str = ""
     ref: str = ""
 
     @property

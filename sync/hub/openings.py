@@ -5,6 +5,7 @@ written: two processes together let no more through than one, and a restart forg
 decision whether there is one more is `dual`'s.
 """
 
+import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
@@ -81,7 +82,7 @@ async def approve(hub: Hub, site: Site, *, account: str, by: str, opening_id: st
         raise Refused("approval.own", "Have another account of support approve it.")
     if opening.state == "asked":
         return Done(opening.ref, new=False)
-    asking = msgspec.structs.replace(opening, state="asking", second=by)
+    asking = msgspec.structs.replace(opening, state="asking", second=by, nonce=_nonce())
     try:
         if opening.state == "waiting":
             record = await hub.storage.change_record(site.site_id, record, asking.encoded())
@@ -104,6 +105,10 @@ async def approve(hub: Hub, site: Site, *, account: str, by: str, opening_id: st
     with suppress(Moved):
         await hub.storage.change_record(site.site_id, record, asked.encoded())
     return done
+
+
+def _nonce() -> str:
+    return secrets.token_hex(8)
 
 
 def _under_way() -> Refused:
@@ -132,7 +137,7 @@ async def _counted(hub: Hub, account: str, site_id: str, *, anyway: bool) -> dua
         limit = dual.over(recent, account=account, site=site_id, now_ms=now_ms, limits=limits)
         if limit is not None and not anyway:
             return limit
-        data = dual.with_one(recent, Asked(now_ms, account, site_id))
+        data = dual.with_one(recent, Asked(now_ms, account, site_id, _nonce()))
         if await _put(hub, record, data):
             return None
     raise Busy("hub.busy", "Ask again in a moment.", attempts=_TRIES)
