@@ -123,8 +123,9 @@ async def test_an_installer_pairs_tests_a_door_and_signs_out(
         await button.tap()
         done = say["door.done"].replace("{door}", "2")
         await page.wait_for_function(TOLD, arg=done)
+        await page.locator('[data-seen="2"]', has_text=say["door.open"]).wait_for()
         await button.tap()
-        failed = say["door.failed"].replace("{door}", "2").replace("{code}", "door.busy")
+        failed = say["door.failed"].replace("{door}", "2").replace("{why}", say["why.door.busy"])
         await page.wait_for_function(TOLD, arg=failed)
         assert await page.evaluate(FAULTS) == []
         await page.screenshot(path=tmp_path / "home.png", full_page=True)

@@ -65,11 +65,15 @@ def home(
     doors = f'<ul class="doors">{rows}</ul>' if rows else f"<p>{escape(say['home.nodoors'])}</p>"
     words = "".join(
         f' data-{name}="{escape(say[f"door.{name}"])}"'
-        for name in ("wait", "done", "failed", "lost")
+        for name in ("wait", "done", "failed", "lost", "open", "closed", "unseen")
     )
+    whys = {key[4:]: text for key, text in say.items() if key.startswith("why.")}
+    words += f' data-whys="{escape(msgspec.json.encode(whys).decode())}"'
+    site = str(status["site"])
     return _page(
         lang,
-        f"""<main><h1>{escape(say["home.title"])} {escape(str(status["site"]))}</h1>
+        f"""<main><h1>{escape(say["home.title"])} {escape(site.rpartition("/")[2])}</h1>
+<p class="soft">{escape(site)}</p>
 <p class="state {"well" if well else "ill"}">{escape(say["home.well" if well else "home.ill"])}</p>
 <p id="told" role="status"{' class="bad"' if bad else ""}{words}>{escape(told)}</p>
 <h2>{escape(say["home.doors"])}</h2><p class="soft">{escape(say["home.about"])}</p>{doors}
@@ -82,18 +86,19 @@ def home(
 
 def tested(lang: str, door: int, code: str) -> str:
     """Return the sentence that says how a test ended."""
-    text = TEXTS[lang]["door.failed" if code else "door.done"]
-    return text.replace("{door}", str(door)).replace("{code}", code)
+    say = TEXTS[lang]
+    text = say["door.failed" if code else "door.done"].replace("{door}", str(door))
+    return text.replace("{why}", say.get(f"why.{code}", code))
 
 
 def _door(say: Mapping[str, str], row: Mapping[str, Any], token: str) -> str:
     number, held = int(row["door"]), row["custody"] in HOLDING or bool(row["occupied"])
     inside = "door.full" if held else "door.empty" if row["custody"] == "free" else "door.doubt"
     seen = {True: "door.open", False: "door.closed", None: "door.unseen"}[row["open"]]
-    words = [str(row["size"]), say[seen], say[inside]]
-    words += [say["door.out"]] if row["disabled"] else []
+    out = f", {escape(say['door.out'])}" if row["disabled"] else ""
     name = f"{say['door']} {number}"
-    return f"""<li><h3>{escape(name)}</h3><p>{escape(", ".join(words))}</p>
+    return f"""<li><h3>{escape(name)}</h3><p>{escape(str(row["size"]))},
+<span data-seen="{number}">{escape(say[seen])}</span>, {escape(say[inside])}{out}</p>
 <form method="post" action="/api/doors/{number}/test" data-door="{number}">{token}
 <button aria-label="{escape(name)}: {escape(say["door.test"])}">{escape(say["door.test"])}</button>
 </form></li>"""
