@@ -11,6 +11,19 @@ from sync.hub.api_routes import BASE, Param, Route
 VERSION: Final = "1"
 TEMPLATE: Final = "#/components/schemas/{name}"
 KEY_HEADER: Final = "Idempotency-Key"
+SECURITY: Final = {
+    "account": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "The account's token, `name.secret`.",
+    },
+    "secondFactor": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "Second-Factor",
+        "description": "Of an operator: the six digits of its authenticator, each set once.",
+    },
+}
 
 
 def describe(routes: Sequence[Route]) -> dict[str, Any]:
@@ -39,12 +52,15 @@ def describe(routes: Sequence[Route]) -> dict[str, Any]:
             "version": VERSION,
             "description": (
                 "The book of each site, and the hub's voice in it. What is asked here is an entry "
-                "in the hub's lanes, and takes effect when the site next hears. Callers are not "
-                "authenticated in this version: the hub listens on loopback only."
+                "in the hub's lanes, and takes effect when the site next hears. Each request is an "
+                "account's; `x-roles` says which roles may ask. Refusals: `access.unknown` (401), "
+                "`access.expired`, `access.role`, `access.scope`, `access.second_factor`, "
+                "`access.by` (403), `access.slow` (429)."
             ),
         },
         "paths": paths,
-        "components": {"schemas": components},
+        "components": {"schemas": components, "securitySchemes": SECURITY},
+        "security": [{"account": []}, {"account": [], "secondFactor": []}],
     }
 
 
@@ -53,6 +69,7 @@ def _operation(route: Route, schema_of: dict[str, Any]) -> dict[str, Any]:
     told: dict[str, Any] = {
         "operationId": route.name,
         "summary": route.text,
+        "x-roles": sorted(route.roles),
         "parameters": [_parameter(param, schema_of) for param in route.params],
         "responses": {
             "200": _content("Done, or as it was already.", schema_of[repr(route.answer)]),
