@@ -88,8 +88,7 @@ async def issue(
         return t.CapabilityMade(ref=done.ref, new=False)
     data = capability.sign(decided[-1], signer)
     text = capability.to_text(data)
-    # Some 20 ms of computing: nobody else waits for it.
-    svg, png = await asyncio.to_thread(lambda: (qr.svg(text), qr.png(text)))
+    svg, png = await asyncio.to_thread(_drawn, text)  # some 20 ms: nobody else waits for it
     return t.CapabilityMade(
         ref=done.ref,
         new=True,
@@ -118,8 +117,18 @@ async def shown(hub: Hub) -> t.DenialsShown:
         left_out=known.left_out,
         note=note,
         text=text,
-        svg=await asyncio.to_thread(lambda: qr.svg(text) if qr.fits(text) else None),
+        svg=await asyncio.to_thread(_drawn_if_it_fits, text),
     )
+
+
+def _drawn(text: str) -> tuple[str, bytes]:
+    code = qr.code_of(text)
+    return qr.svg(code), qr.png(code)
+
+
+def _drawn_if_it_fits(text: str) -> str | None:
+    code = qr.fitting(text)
+    return None if code is None else qr.svg(code)
 
 
 ROUTES: Final = (

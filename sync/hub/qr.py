@@ -18,36 +18,40 @@ SCALE: Final = 8
 def code_of(text: str) -> segno.QRCode:
     """Return the QR code of a text, the smallest that holds it.
 
-    Raises ValueError where none does: 3,391 characters of Base45, or 2,331 bytes.
+    Raises ValueError where none does: 3,391 characters of Base45, or 2,331 bytes. Finding the mask
+    is half of the work: whoever wants two pictures makes the code once.
     """
     return segno.make_qr(text, error="m")
 
 
-def fits(text: str) -> bool:
-    """Say whether one QR code can hold the text."""
+def fitting(text: str) -> segno.QRCode | None:
+    """Return the QR code of a text; None where no code can hold it."""
     try:
-        code_of(text)
+        return code_of(text)
     except ValueError:
-        return False
-    return True
+        return None
 
 
-def png(text: str) -> bytes:
+def png(shown: str | segno.QRCode) -> bytes:
     """Return a PNG file."""
     out = io.BytesIO()
-    code_of(text).save(out, kind="png", scale=SCALE, border=QUIET)
+    _code(shown).save(out, kind="png", scale=SCALE, border=QUIET)
     return out.getvalue()
 
 
-def svg(text: str) -> str:
+def svg(shown: str | segno.QRCode) -> str:
     """Return an SVG document, dark on white."""
     out = io.BytesIO()
-    code_of(text).save(out, kind="svg", scale=SCALE, border=QUIET, light="#fff", xmldecl=False)
+    _code(shown).save(out, kind="svg", scale=SCALE, border=QUIET, light="#fff", xmldecl=False)
     return out.getvalue().decode()
 
 
-def terminal(text: str) -> str:
+def terminal(shown: str | segno.QRCode) -> str:
     """Return lines of half blocks, light on dark: most scanners read both."""
     out = io.StringIO()
-    code_of(text).terminal(out, border=QUIET, compact=True)
+    _code(shown).terminal(out, border=QUIET, compact=True)
     return out.getvalue()
+
+
+def _code(shown: str | segno.QRCode) -> segno.QRCode:
+    return code_of(shown) if isinstance(shown, str) else shown

@@ -58,6 +58,7 @@ def test_every_form_shows_the_same_dots_within_a_quiet_zone() -> None:
     assert matrix_of(qr.png(text)) == dots
     size = (len(dots) + 2 * qr.QUIET) * qr.SCALE
     svg = qr.svg(text)
+    assert qr.svg(qr.code_of(text)) == svg
     assert svg.startswith(f'<svg xmlns="http://www.w3.org/2000/svg" width="{size}" height="{size}"')
     assert "#fff" in svg
     assert not re.search(r"<(script|image|a|style)\b|href|on\w+=", svg)
@@ -67,7 +68,7 @@ def test_every_form_shows_the_same_dots_within_a_quiet_zone() -> None:
 
 
 def test_what_no_code_holds_is_said() -> None:
-    assert qr.fits("A" * 3_391)
-    assert not qr.fits("A" * 3_392)
+    assert qr.fitting("A" * 3_391) is not None
+    assert qr.fitting("A" * 3_392) is None
     with pytest.raises(ValueError, match="large"):
         qr.png("A" * 3_392)
