@@ -17,7 +17,10 @@ from sync.errors import SyncError
 # Name -> (module with `command`, the line in --help). tests/house compares it with the modules.
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "init": ("sync.hub.commands.init", "Make a new hub: its keys, its configuration."),
-    "ca": ("sync.hub.commands.ca", "Make, show, renew and rotate what gateways trust."),
+    "ca": (
+        "sync.hub.commands.ca",
+        "Make, show, renew and rotate what the gateways of this operator trust.",
+    ),
     "claim": (
         "sync.hub.commands.claim",
         "Make, list and end the claims by which gateways enrol.",
@@ -28,7 +31,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "backend": (
         "sync.hub.commands.backend",
-        "Let a backend pull the logs of sites by a certificate.",
+        "Let a backend pull the logs of sites by a certificate, reading only.",
     ),
     "run": ("sync.hub.commands.run", "Run the hub in the foreground."),
     "site": (

@@ -19,7 +19,7 @@ from sync.errors import OursBroken, StoreFailed, SyncError, TheirsInvalid
 from sync.hub import file, sql, sqlite
 from sync.hub import postgres as module
 from sync.hub.opening import open_storage
-from sync.hub.storage import Moved, Record, Site, Snapshot, Storage
+from sync.hub.storage import Moved, Site, Snapshot, Storage
 from sync.intake import Chunk
 from sync.merkle import EMPTY_ROOT, Tree, leaf_hash
 from sync.moment import Moment
@@ -614,53 +614,6 @@ async def test_a_newer_file_is_left_alone(tmp_path: Path) -> None:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
     await refused(opened(url), StoreFailed, "store.newer")
-
-
-async def test_a_record_is_kept_once_changed_by_compare_and_set_and_forgotten(
-    storage: Storage,
-) -> None:
-    """The hub's own records (no site) and those of each site are apart, and so are the kinds."""
-    for site_id in ("", ID):
-        assert await storage.record(site_id, "device", "a") is None
-        assert await storage.add_record(site_id, "device", "a", b"one")
-        assert not await storage.add_record(site_id, "device", "a", b"two"), "the first one stays"
-        kept = await storage.record(site_id, "device", "a")
-        assert kept == Record("device", "a", b"one", 0, NOW_MS)
-        changed = await storage.change_record(site_id, kept, b"three")
-        assert (changed.data, changed.version) == (b"three", 1)
-        assert await storage.record(site_id, "device", "a") == changed
-        moved = await refused(storage.change_record(site_id, kept, b"late"), Moved, "hub.moved")
-        assert moved.evidence["id"] == "a"
-        assert await storage.record(site_id, "device", "a") == changed
-    assert await storage.record("", "claim", "a") is None
-    assert await storage.drop_record("", "device", "a")
-    assert not await storage.drop_record("", "device", "a")
-    assert await storage.record(ID, "device", "a") is not None, "another's is not touched"
-    gone = Record("device", "a", b"one", 0, NOW_MS)
-    await refused(storage.change_record("", gone, b"late"), Moved, "hub.moved")
-
-
-async def test_records_are_told_by_id_however_many_there_are(storage: Storage) -> None:
-    names = [f"{number:04d}" for number in range(1_100)]
-    for name in reversed(names):
-        assert await storage.add_record(ID, "claim", name, name.encode())
-    await storage.add_record(ID, "device", "0000", b"")
-    await storage.add_record("", "claim", "0000", b"")
-    found = await storage.records(ID, "claim")
-    assert [(one.id, one.data) for one in found] == [(name, name.encode()) for name in names]
-    assert await storage.records("0043", "claim") == ()
-
-
-async def test_of_two_who_change_a_record_at_once_one_is_told(storage: Storage) -> None:
-    await storage.add_record("", "claim", "a", b"open")
-    kept = await storage.record("", "claim", "a")
-    assert kept is not None
-    told = await asyncio.gather(
-        *(storage.change_record("", kept, b"used %d" % who) for who in range(8)),
-        return_exceptions=True,
-    )
-    assert sum(isinstance(one, Record) for one in told) == 1
-    assert sum(isinstance(one, Moved) for one in told) == 7
 
 
 @pytest.mark.parametrize("name", ["postgres", "sqlite"])
