@@ -252,7 +252,7 @@ def reason_of(error: BaseException) -> str:
         if isinstance(cause, ssl.SSLCertVerificationError | ssl.CertificateError):
             return "link.untrusted"
         if isinstance(cause, ssl.SSLError):
-            return LATE if "ALERT" in (cause.reason or "") else "link.untrusted"
+            return LATE if "ALERT" in str(getattr(cause, "reason", "")) else "link.untrusted"
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, aiohttp.ClientConnectorError | TimeoutError):
         return "link.unreachable"

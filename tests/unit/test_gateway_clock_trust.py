@@ -137,3 +137,79 @@ def test_the_machine_itself() -> None:
     assert machine.mono_ms() <= machine.mono_ms()
     error = machine.kernel_error_ms()
     assert error is None or error > 0
+
+
+# --- the hub's signed time ------------------------------------------------------------------------
+
+DAY = 86_400_000
+TEN_YEARS = 3_650 * DAY
+
+
+def test_a_signed_time_is_believed_with_an_error_that_grows(path: Any) -> None:
+    machine = Fake(wall=0)
+    clock = start(path, machine)
+    assert clock.learn(LATER, 1_000)
+    machine.pass_ms(10_000_000)
+    now = clock.now()
+    assert (now.wall_ms, now.trust) == (LATER + 10_000_000, Trust.DRIFTING)
+    assert now.error_ms == 1_000 + 2_000 + 1
+    assert now.floor_ms == LATER - 1_000 + 10_000_000
+    assert not clock.disputed
+
+
+def test_a_restart_starts_near(path: Any) -> None:
+    for wrong in (-LATER, TEN_YEARS):
+        machine = Fake(wall=LATER + wrong)
+        assert start(path, machine).learn(LATER, 10)
+        machine.pass_ms(3_600_000)
+        later = start(path, machine).now()
+        assert (later.wall_ms, later.trust) == (LATER + 3_600_000, Trust.FLOOR)
+
+
+def test_a_disciplined_clock_that_contradicts_a_fresh_signed_time_is_not_believed(
+    path: Any,
+) -> None:
+    machine = Fake(wall=LATER + TEN_YEARS, error=5)
+    clock = start(path, machine)
+    clock.save()
+    assert clock.now().trust is Trust.SYNCED
+    assert read(path).saved_ms > TEN_YEARS  # the lie is a floor by now
+    assert clock.learn(LATER, 1_000)
+    now = clock.now()
+    assert (now.wall_ms, now.trust, clock.disputed) == (LATER, Trust.DRIFTING, True)
+    clock.raise_floor(LATER + TEN_YEARS)  # as an anchor of that clock in the log says
+    clock.save()
+    assert read(path).saved_ms == LATER - 1_000
+    # It stays so however old the signed time gets, until the clock is right again.
+    machine.pass_ms(3 * DAY)
+    assert (clock.now().trust, clock.disputed) == (Trust.DRIFTING, True)
+    machine.wall -= TEN_YEARS
+    assert (clock.now().trust, clock.disputed) == (Trust.SYNCED, False)
+    assert start(path, machine).now().trust is Trust.SYNCED
+
+
+def test_an_old_signed_time_begins_no_dispute(path: Any) -> None:
+    machine = Fake(error=5)
+    clock = start(path, machine)
+    assert clock.learn(LATER, 1_000)
+    machine.pass_ms(3 * DAY)
+    machine.wall += DAY
+    assert (clock.now().trust, clock.disputed) == (Trust.SYNCED, False)
+
+
+def test_a_small_difference_is_none(path: Any) -> None:
+    machine = Fake(wall=LATER + 250_000, error=5)
+    clock = start(path, machine)
+    assert clock.learn(LATER, 1_000)
+    assert (clock.now().trust, clock.disputed) == (Trust.SYNCED, False)
+
+
+def test_signed_time_does_not_run_back(path: Any) -> None:
+    machine = Fake(wall=0)
+    clock = start(path, machine)
+    assert clock.learn(2 * LATER, 10)
+    assert not clock.learn(LATER, 10)
+    assert clock.now().wall_ms == 2 * LATER
+    again = start(path, machine)  # nor over a restart
+    assert not again.learn(LATER, 10)
+    assert not start(path.with_name("new"), machine).learn(BUILD - 1_000, 10)
