@@ -30,6 +30,7 @@ from gateway.errors import GatewayError
 from gateway.exchange import Exchange
 from gateway.keeping import Keeper
 from gateway.runtime import End, Life
+from gateway.web.installer.kiosk import add_to as pairing_at_kiosk
 from gateway.web.installer.office import Site as LanSite
 from gateway.web.installer.serving import Serving
 from gateway.web.kiosk import make_app
@@ -74,6 +75,7 @@ class App:
             self._keeper = Keeper(self.data, self._clock, self._desk.ask, self.stop)
             lan = LanSite(self._clock.now, self._desk.ask, self.status, self._desk.tell_access)
             self._installers = Serving(self.config, self.data, lan, self._machine)
+            self._desk.pairing = lambda asked: self._installers.open_at(asked.kiosk, asked.by)
             async with (
                 self._listening(),
                 self._exchange.listening(),
@@ -193,12 +195,9 @@ class App:
     @contextlib.asynccontextmanager
     async def _listening(self) -> AsyncIterator[None]:
         """Serve the kiosk on loopback and local control on its socket."""
-        control = Control(
-            self._keeper.ask, self.status, self._clock.now, self._installers.command
-        )
-        runner = web.AppRunner(
-            make_app(self._desk), access_log=None, handle_signals=False, shutdown_timeout=0.5
-        )
+        control = Control(self._keeper.ask, self.status, self._clock.now, self._installers.command)
+        page = pairing_at_kiosk(make_app(self._desk), self._desk, self._installers.shown_at)
+        runner = web.AppRunner(page, access_log=None, handle_signals=False, shutdown_timeout=0.5)
         await runner.setup()
         try:
             where = self.config.kiosk

@@ -118,6 +118,7 @@ class Office:
         offer = lan.Offer(address, self.lan.pin, window.secret)
         return {
             "name": window.name,
+            "number": window.number,
             "address": address,
             "pin": self.lan.pin,
             "words": list(lan.words_of(self.lan.pin)),

@@ -61,6 +61,7 @@ class Serving:
         self.url = ""
         self._config, self._data, self._site, self._machine = chosen, data, site, bundle
         self._open: _Open | None = None
+        self._at = ("", 0)  # the kiosk at which a window was opened, and its number
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
@@ -139,8 +140,25 @@ class Serving:
     # --- whoever is at the gateway ----------------------------------------------------------------
 
     def open_window(self, by: str, name: str = "") -> Window | None:
-        """Open pairing for somebody with a capability at a kiosk; None where nothing listens."""
+        """Open pairing for somebody with a capability (`by`); None where nothing listens."""
         return None if self._open is None else self._open.office.open_window(by, name)
+
+    def open_at(self, kiosk: str, by: str) -> None:
+        """Open pairing for somebody at a kiosk, which may then show it (`shown_at`)."""
+        window = self.open_window(by)
+        self._at = (kiosk, 0 if window is None else window.number)
+
+    def shown_at(self, kiosk: str) -> dict[str, Any]:
+        """Return what this kiosk may show of the window opened at it.
+
+        Raises GatewayError `installer.off`, `pair.closed`.
+        """
+        if self._open is None:
+            raise GatewayError("installer.off", "Set [installer] listen")
+        shown = self._open.office.shown(self._open.address)
+        if (kiosk, shown["number"]) != self._at:
+            raise GatewayError("pair.closed", "Open pairing at this kiosk")
+        return shown
 
     def command(self, body: bytes) -> dict[str, Any]:
         """Do what `locker-gateway pairing` asks over the control socket.

@@ -157,4 +157,27 @@ function notices(screen, spec, { press }) {
   ];
 }
 
-export const LAYOUTS = { welcome, keypad, scan, sizes, doors, door, notice: notices };
+// What an installer needs to pair: the QR, and for a browser its address, the words and the code.
+function pairing(screen, spec, { press }) {
+  const query = location.search;
+  const qr = el("img.qr", { src: `/api/pairing.svg${query}`, alt: "", onerror: () => qr.remove() });
+  const facts = el("div.pairing", { "aria-live": "polite" });
+  fetch(`/api/pairing${query}`).then(async (answer) => {
+    if (!answer.ok) {
+      facts.append(el("p.notice", {}, icon("stop"), el("span", {}, ui("pairing_off"))));
+      return;
+    }
+    const told = await answer.json();
+    facts.append(
+      el("p.where", {}, told.url),
+      el("p.six", { lang: "en" }, told.words.join(" ")),
+      told.typed === "" ? "" : el("p.letters", {}, told.typed),
+    );
+  }).catch(() => {});
+  return [
+    el("div.sign", {}, qr),
+    el("div.words", {}, title(screen), lead(screen), facts, actions(spec, press)),
+  ];
+}
+
+export const LAYOUTS = { welcome, keypad, scan, sizes, doors, door, notice: notices, pairing };
