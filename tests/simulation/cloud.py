@@ -29,6 +29,7 @@ from tests.simulation.cloud_checks import CloudWatch
 from tests.simulation.cloud_disk import Disk, Image
 from tests.simulation.cloud_hub import Decide, SiteHub
 from tests.simulation.cloud_link import Link, LinkEnd
+from tests.simulation.cloud_rights import Carried
 from tests.simulation.cloud_site import OPERATOR, CloudSite, Gone
 
 STEPS = 40
@@ -78,6 +79,7 @@ class Cloud:
         self.trackings = 0
         self.hubs: dict[int, SiteHub] = {}
         self.watch = CloudWatch(self)
+        self.carried = Carried(self, seed)
         self.sites = [self._site(number) for number in range(42, 42 + self.dice.choice((1, 1, 2)))]
         self.safe = False
 
@@ -123,6 +125,8 @@ class Cloud:
             self.say(f"{site.writer} {name.__name__}")
             try:
                 name(self, site)
+                self._between(site)
+                self.carried.perhaps(site, _visit)
                 self._between(site)
             except Gone:
                 self.struck["gone"] += 1

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
-from gateway.core import fence
+from certs import capability
+from gateway.core import access, clocks, fence, promises
 from sync import terms
 from sync.frontier import Verdict
 from sync.join import Register
@@ -49,7 +50,7 @@ def _cancel_returns_it(self: Rights, of: str, *, known: bool) -> None:
 
 def _a_cancelled_one_is_none(self: Rights, ref: str, fact: Any) -> None:
     _PROMISE(self, ref, fact)
-    if self.escrow.promises[ref].cancelled:
+    if ref in self.escrow.promises and self.escrow.promises[ref].cancelled:
         del self.escrow.promises[ref]
 
 
@@ -74,6 +75,30 @@ _STOP = terms.Terms.stop
 
 def _holds_nothing(_state: Any, _door: int) -> bool:
     return False
+
+
+def _is_used_never(_self: Rights, _grant: Any) -> bool:
+    return False
+
+
+def _for_any_site(data: bytes, signers: Any, _audience: str) -> Any:
+    _, payload, _ = capability._opened(data)
+    found = capability._read_claims(capability._load(payload))
+    return _VERIFY(data, signers, found.audience)
+
+
+_VERIFY = capability.verify
+
+
+def _trust_without_denials(state: Any, told: Any) -> None:
+    state.signers = told.signers
+
+
+def _not_charged(state: Any, ref: str, parcel: str, told: Any = None) -> None:
+    _USED(state, ref, parcel)
+
+
+_USED = promises.used
 
 
 PLANTED: tuple[CloudPlanted, ...] = (
@@ -118,5 +143,33 @@ PLANTED: tuple[CloudPlanted, ...] = (
         "two processes of the hub append the same number",
         ("10_one_history",),
         plan=Plan(compares=False),
+    ),
+    CloudPlanted(
+        "a capability works twice",
+        ("07_refused",),
+        patches=((Rights, "is_used", _is_used_never),),
+    ),
+    CloudPlanted(
+        "a capability of another site works",
+        ("07_refused",),
+        patches=((capability, "verify", _for_any_site),),
+    ),
+    CloudPlanted(
+        "a capability that is over works",
+        ("07_refused",),
+        patches=(
+            (clocks, "perhaps_over", lambda *_: False),
+            (clocks, "surely_over", lambda *_: False),
+        ),
+    ),
+    CloudPlanted(
+        "a denied capability works",
+        ("07_refused",),
+        patches=((access, "trust_told", _trust_without_denials),),
+    ),
+    CloudPlanted(
+        "a promise that was never heard of is kept for nothing",
+        ("11_charged",),
+        patches=((promises, "used", _not_charged),),
     ),
 )

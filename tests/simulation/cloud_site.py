@@ -129,7 +129,12 @@ class CloudSite(Stage):
                     now=self.now, token="c", by="t", tenant="acme", label="van", tag=tag
                 )
             )  # fmt: skip
+        self.tell_trust()
         self.see_all(occupied=tuple(sorted(self.inside)))
+
+    def tell_trust(self) -> None:
+        """The shell says who may sign capabilities, and which are denied."""
+        self.trusts(*sorted(self.cloud.carried.denied.get(self.number, ())))
 
     def _next_epoch(self) -> None:
         for origin in self.disk.own():
@@ -259,6 +264,7 @@ class CloudSite(Stage):
         if self.refold:
             self.refold = False
             self._take_up()
+            self.tell_trust()
             self.see_all(occupied=tuple(sorted(self.inside)))
             self._gone()
         while self.posted and self.up:

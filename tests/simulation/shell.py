@@ -54,6 +54,8 @@ class Shell:
                 self.site.say(f"{output.kiosk} shows {output.screen}")
             case outputs.Answer():
                 self.site.answered(output)
+            case outputs.PairingOpened():
+                pass
             case outputs.WakeAt():
                 self.wake_at = output.mono_ms
                 delay = self.site.clocks.true_of(output.mono_ms) - self.time.now

@@ -22,11 +22,12 @@ KNOWN = (11, 58, 136, 217, 224, 228, 614, 716)
 CHECKERS = """
     04_only_its_own 05_revoked_wins 06_given_once 06_out_of_service 08_ack_lasts 09_all_came
     09_same_book 10_clone_noticed 10_epoch_begins 10_fenced_gives_nothing 10_first_contact
-    10_fork_known 10_new_epoch 10_noticed 10_one_history 11_fits
+    10_fork_known 10_new_epoch 10_noticed 10_one_history 07_refused 11_charged 11_fits
 """
 FAULTS = """
     clock clone crash.hub crash.site gone hub.fork hub.healed hub.moved link.cut newer
-    noticed.rolled_back restore.hub restore.marked restore.unmarked
+    noticed.rolled_back restore.hub restore.marked restore.unmarked rights.collect rights.courier
+    rights.denied rights.heard rights.reservation rights.return rights.revoked rights.unheard
 """
 Record = Callable[[str, object], None]
 
