@@ -23,7 +23,7 @@ from aiohttp import web
 from certs import authority, tls
 from certs.errors import CertsError
 from certs.keys import SigningKey, Verifier
-from gateway import continuity, logs
+from gateway import continuity, logs, trust
 from gateway import wire as wires
 from gateway.clock import Clock
 from gateway.config import Config
@@ -131,8 +131,6 @@ class Exchange:
         if self._asked or not self.governed or continuity.broken(self.data):
             return
         self._asked = True
-        if self.config.development.plain:
-            _log.warning("development.plain", what="no TLS: nobody is authenticated")
         base = f"{self.hub_url.rstrip('/')}/sites/{self.site.rpartition('/')[2]}/sync/v1"
         limits = Limits(connect_s=ASK_S, request_s=ASK_S, attempts=1)
         try:
@@ -160,6 +158,18 @@ class Exchange:
         if wire.client is None:
             raise wires.refused("link.unenrolled", self.hub_url)
         return wire.client
+
+    async def take_denials(self, text: str) -> bool:
+        """Take in denials that a visitor carried (`PLG1D:`); say whether they were newer.
+
+        Raises as `gateway.trust.take_denials`.
+        """
+        before = self.wire.trust
+        taken = await asyncio.to_thread(trust.take_denials, self.data, text)
+        self.wire.take(taken)
+        if self._life is not None:
+            self.renewal.tell(self._life)
+        return taken != before
 
     def over(self) -> None:
         """A life is over: nobody is answered from its store any more."""
@@ -222,6 +232,8 @@ class Exchange:
     async def listening(self) -> AsyncIterator[None]:
         """Serve plain pull where the configuration says so: to the hub and backends alone."""
         where, plain = self.config.sync, self.config.development.plain
+        if plain:
+            _log.warning("development.plain", told="nothing is encrypted or authenticated")
         if not where.listen:
             yield
             return

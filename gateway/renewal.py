@@ -221,7 +221,7 @@ class Renewal:
 
     async def _take(self, life: Life, got: enrol.Enrolled) -> None:
         """Take in what came with a certificate: where the hub is, its keys, the code key."""
-        before = self._wire.known()
+        before = await self._wire.read_again()
         known = msgspec.structs.replace(
             before,
             link_url=got.link_url,

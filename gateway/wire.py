@@ -100,6 +100,14 @@ class Wire:
             if self.server is not None:
                 self.server.load_verify_locations(cadata=known.roots)
 
+    async def read_again(self) -> HubTrust:
+        """Return what is durable now: others of this process write there too."""
+        known = await asyncio.to_thread(trust.load, self.data)
+        if known is None:
+            raise GatewayError("trust.not_enrolled", "Enrol this site first")
+        self.trust = known
+        return known
+
     # --- judging --------------------------------------------------------------------------------
 
     def judge_dates(self, leaf: x509.Certificate) -> None:
@@ -177,8 +185,9 @@ class Wire:
 
         Raises Refusal, CertsError: then what was trusted before still is.
         """
-        known = self.known()
-        answer = await self.ask("GET", f"{site_url(known)}/trust")
+        answer = await self.ask("GET", f"{site_url(self.known())}/trust")
+        # A visitor may have carried a newer list in meanwhile.
+        known = await self.read_again()
         offered = enrol.open_trust(answer, known=known.certificates())
         taken = known.took(offered)
         if taken is known:

@@ -13,6 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from certs import authority, tls
+from certs import trust as documents
 from certs.claim import Invitation
 from certs.errors import CertsError
 from gateway import doctor, identity, site, trust
@@ -361,3 +362,25 @@ async def test_doctor_sees_certificate_modes_and_hub(stage: Governed) -> None:
     assert (readable.check, readable.level) == ("trust.mode", "bad")
     identity.keys_of(stage.data).remove(trust.KEY)
     assert list(doctor.certificate(stage.data))[-1].level == "bad"
+
+
+async def test_denials_come_by_link_and_by_a_visitor(stage: Governed) -> None:
+    await stage.enrol()
+    await stage.begin()
+    await stage.linked()
+    office, signer = stage.app._exchange, stage.hubbub.authority.trust
+    known = office.wire.known()
+    now = known.denied()
+    newer = documents.Denials(
+        OPERATOR, now.number + 5, NOW_S, now.signers, {"00112233445566aa": NOW_S + 9}
+    )
+    text = trust.carried(documents.sign(newer, signer))
+    assert await office.take_denials(text)
+    assert not await office.take_denials(text)
+    await stage.until(lambda: stage.app._life and stage.app._life.engine.state.denied)
+    # What the hub still says is older: it is not taken, and a life after this one knows the newer.
+    with pytest.raises(CertsError, match=r"trust\.older"):
+        await office.wire.refresh()
+    await stage.stop()
+    await stage.begin()
+    await stage.has(lambda: stage.app._life.engine.state.denied)  # type: ignore[union-attr]

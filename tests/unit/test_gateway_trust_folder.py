@@ -165,15 +165,13 @@ def test_after_any_cut_a_pair_fits(hub: Hub, tmp_path: Path, monkeypatch: Any) -
     new = tls.Credentials(hub.certificate(second), second)
     trust.keep_next(tmp_path, new.chain)
     assert [one.chain for one in trust.pairs(tmp_path)] == [own.chain, new.chain]
-    cuts = [
-        lambda patch: patch.setattr(trust, "_write", _cut),
-        lambda patch: patch.setattr(identity, "keys_of", _cut),
-        lambda patch: patch.setattr(trust, "drop_next", _cut),
-    ]
+    cuts: list[tuple[Any, str]] = [
+        (trust, "_write"), (identity, "keys_of"), (trust, "drop_next"),
+    ]  # fmt: skip
     fits = [[own.chain, new.chain], [new.chain], [new.chain]]
-    for cut, chains in zip(cuts, fits, strict=True):
+    for (room, name), chains in zip(cuts, fits, strict=True):
         with monkeypatch.context() as patch:
-            cut(patch)
+            patch.setattr(room, name, _cut)
             with pytest.raises(_CutError):
                 trust.promote(tmp_path, new)
         assert [one.chain for one in trust.pairs(tmp_path)] == chains
