@@ -30,6 +30,7 @@ REMEDIES = {
     "courier.secret_taken": "Run the command again: it makes another secret",
     "door.unknown": "Take a number from the map",
     "door.busy": "Wait until this door is closed and its business done",
+    "door.occupied": "A parcel may be inside: an installer opens empty compartments only",
     "door.silent": "Bring its board back first: `doctor` and the log say what is wrong",
     "door.resting": "Wait until the coil has cooled down",
     "door.no_opening": "Have somebody pull the door while you try again, or use the mechanical key",
