@@ -19,6 +19,7 @@ from sync.custody import Custody
 from sync.entry import Writer
 from sync.fact import Size
 from sync.fold import Taken
+from sync.rights import FORGOTTEN_MS
 from tests.stage import small_map
 
 CLASSES: tuple[Size, ...] = ("S", "M", "L")
@@ -273,6 +274,46 @@ class Pair:
             return
         self.done.add(one.ref)
 
+    def accept(self, arg: int) -> None:
+        """A capability is shown that nobody here heard of, or one that was shown before."""
+        action = ("courier", "return", "reservation")[arg % 3]
+        if self.site.book.rights.accepted(f"{arg:016x}") is None:
+            self.site.write(
+                facts.CapabilityAccepted(
+                    cti=f"{arg:016x}", action=action, kid="00000000", until_ms=arg,  # type: ignore[arg-type]  # one of them
+                    clock="synced", of=self._unheard(arg), room=CLASSES[arg % 3],
+                )
+            )  # fmt: skip
+
+    def _unheard(self, arg: int) -> str | None:
+        """A promise that the hub has made, heard of here or not."""
+        made = [ref for ref in self.hub.book.rights.escrow.promises if ":h" in ref]
+        return made[arg % len(made)] if made else None
+
+    def keep_unheard(self, arg: int) -> None:
+        """A parcel came for a promise that a capability alone told of."""
+        known, escrow = self.site.book.unheard(), self.site.book.rights.escrow
+        for ref, one in list(known.items())[:1]:
+            self.done.add(ref)
+            size = one.size if arg % 5 else CLASSES[arg % 3]  # a wrong word on its class
+            self.site.write(facts.ReservationClosed(of=ref, outcome="used", size=size))
+            assert ref in escrow.unheard
+
+    def anchor(self, arg: int) -> None:
+        """Time passes: what ended long ago is forgotten."""
+        utc_ms = arg + (FORGOTTEN_MS if arg % 2 else 0)
+        self.site.write(facts.TimeAnchored(utc_ms=utc_ms, error_ms=1, source="ntp"))
+
+    def grant_cti(self, arg: int) -> None:
+        """The hub says which capability it has signed, and may take it back at once."""
+        ref = self.hub.write(
+            facts.GrantIssued(
+                grant="courier", tenant="t", label="", tag="", key_version=0, cti=f"{arg:016x}"
+            )
+        )
+        if arg % 3 == 0:
+            self.hub.write(facts.GrantRevoked(of=ref, by="ada"))
+
     def transfer(self, arg: int) -> None:
         kind = CLASSES[arg % 3]
         count = min(self.spare(kind), 1 + arg % 2)
@@ -432,7 +473,7 @@ STEPS = (
     "walk_in", "keep_promise", "finish", "finish", "collect", "end_promise", "transfer", "transfer",
     "answer", "alarm", "restore", "lift", "promise", "promise", "cancel", "hand_back", "ask",
     "expect", "grant", "revoke", "flag", "set", "clear", "newer", "to_hub", "to_hub", "to_site",
-    "to_site",
+    "to_site", "accept", "keep_unheard", "anchor", "grant_cti",
 )  # fmt: skip
 ESCROW = (
     "walk_in", "keep_promise", "finish", "collect", "end_promise", "transfer", "promise", "cancel",
@@ -484,13 +525,16 @@ def _b(kind: Callable[..., Any], **given: Any) -> st.SearchStrategy[Any]:
     return st.builds(kind, **given)
 
 
-def _deposited(door: int, tag: str) -> facts.ParcelDeposited:
+def _deposited(door: int, tag: str, by: str) -> facts.ParcelDeposited:
     return facts.ParcelDeposited(
-        door=door, by="g", size="S", digits=8, counter=1, key_version=1, tag=tag, basis="sensor"
+        door=door, by=by, size="S", digits=8, counter=1, key_version=1, tag=tag, basis="sensor"
     )
 
 
 _grants = st.sampled_from(["courier", "collect", "roof"])
+_ctis = st.sampled_from(["00000000000000aa", "00000000000000ab"])
+_actions = st.sampled_from(["collect", "return", "courier", "service", "reservation"])
+_utc = st.one_of(st.integers(0, 9), st.integers(FORGOTTEN_MS, FORGOTTEN_MS + 9))
 _any_ref = st.one_of(_refs, st.sampled_from(["code", "x"]))
 anything = st.one_of(
     st.none(),
@@ -502,6 +546,15 @@ anything = st.one_of(
     _b(facts.AlarmCleared, raises=st.lists(_any_ref, max_size=2).map(tuple)),
     _b(facts.GrantIssued, grant=_grants, tenant=_text, label=_text, tag=_text,
        key_version=st.just(1), of=_refs),
+    _b(facts.GrantIssued, grant=_actions, tenant=_text, label=_text, tag=st.just(""),
+       key_version=st.just(0), cti=_ctis),
+    _b(facts.CapabilityAccepted, cti=_ctis, action=_actions, kid=_text, until_ms=st.integers(0, 9),
+       clock=_text, of=st.one_of(st.none(), _any_ref),
+       room=st.sampled_from(["", "S", "M cold", "x"])),
+    _b(facts.CapabilityRefused, why=_text),
+    _b(facts.AccessJudged, what=_text, by=_text),
+    _b(facts.KeyRotated, use=st.just("code"), key_version=st.just(2)),
+    _b(facts.SiteDecommissioned, by=_text, why=_text),
     _b(facts.GrantRevoked, of=_refs, by=_text),
     _b(facts.OpenIntended, door=_doors, purpose=st.sampled_from(["deposit", "collect", "support"]),
        by=_any_ref, attempt=st.just(1), deadline=st.just(1), of=_refs,
@@ -510,20 +563,20 @@ anything = st.one_of(
     _b(facts.DoorForced, door=_doors),
     _b(facts.DoorClosed, door=_doors, occupied=st.one_of(st.none(), st.booleans())),
     _b(facts.DoorProved, door=_doors, why=_text),
-    st.builds(_deposited, _doors, _text),
+    st.builds(_deposited, _doors, _text, _any_ref),
     _b(facts.ParcelCollected, of=_refs, door=_doors, by=_any_ref, basis=st.just("sensor")),
     _b(facts.CompartmentDisabled, door=_doors, by=_text, why=_text),
     _b(facts.CompartmentEnabled, door=_doors, by=_text),
     _b(facts.CompartmentChecked, door=_doors, by=_text, occupied=st.booleans()),
     _b(facts.AnnexErased, of=_refs, by=_text),
-    _b(facts.TimeAnchored, utc_ms=st.integers(0, 9), error_ms=st.just(1), source=_text),
+    _b(facts.TimeAnchored, utc_ms=_utc, error_ms=st.just(1), source=_text),
     _b(facts.CodeRefused, form=st.just("short"), why=_text, charged=st.booleans(),
        level_ms=st.integers(0, 5)),
     _b(facts.ParcelExpected, tag=_text, key_version=st.just(1)),
     _b(facts.ExpectationEnded, of=_refs, by=_text),
     _b(facts.ClaimMade, tag=_text, says=st.sampled_from(["deposited", "lost"]), by=_text),
     _b(facts.OpenRequested, door=st.one_of(st.none(), _doors), by=_text, why=_text, case=_text,
-       until_ms=st.just(5)),
+       until_ms=st.just(5), second=_text),
     _b(facts.RequestDeclined, of=_refs, why=_text),
     _b(facts.ReservationMade, size=_size, tag=_text, key_version=st.just(1), band=_text),
     _b(facts.ReservationCancelled, of=_refs, by=_text),

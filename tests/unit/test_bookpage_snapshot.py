@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -11,6 +12,7 @@ from gateway.core.inputs import Button
 from sync import canonical, facts, fold, sitemap
 from sync.book import Book
 from sync.errors import TheirsInvalid
+from sync.rights import FORGOTTEN_MS, NAMED_MAX, Rights
 from tests.property.histories import Pair, bank, taken
 from tests.stage import Stage, small_map
 
@@ -144,3 +146,85 @@ def test_a_book_written_otherwise_than_we_write_it_is_refused() -> None:
     with pytest.raises(TheirsInvalid) as refused:
         Book.restored(other)
     assert refused.value.code == "book.bad_snapshot"
+
+
+NEW_WORDS = (
+    "others",
+    "named",
+    "decommissioned",
+    "forgotten_ms",
+    "unheard",
+    "cti",
+    "room",
+    "second",
+)
+CORPUS = Path(__file__).parents[1] / "vectors" / "corpus"
+
+
+def corpus_book(names: tuple[str, ...] = ("begin", "custody", "urgent")) -> Book:
+    """The entries of the golden corpus, each file as the start of its log."""
+    book = Book()
+    for name in names:
+        log = "e1-0000000a:su" if name == "urgent" else "e1-0000000a:sc"
+        first = book.sizes.get(log, 0)
+        for index, line in enumerate((CORPUS / f"{name}.ndjson").read_bytes().splitlines()):
+            book.take(*fold.read(log, first + index, line))
+    return book
+
+
+def test_a_book_of_before_has_the_bytes_that_it_had() -> None:
+    """A book without capabilities is written without any field of theirs, and is read again."""
+    for book in (corpus_book(("begin",)), corpus_book()):
+        data = book.canonical()
+        rights = json.loads(data)["rights"]
+        for words in (rights, rights["escrow"], *rights["couriers"].values()):
+            assert not set(NEW_WORDS) & set(words)
+        assert Book.restored(data).canonical() == data
+
+
+def test_a_field_left_out_is_left_out_only_where_it_was_not_before() -> None:
+    """What people call a setting or an alarm is theirs, whatever it is called."""
+    book = Book()
+    fact = facts.ConfigSet(item="setting", value={"key": "room", "value": 0})
+    book.take("e1-0000000a:hc", 0, (1, 1), fact)
+    data = book.canonical()
+    assert "room" in json.loads(data)["rights"]["settings"]
+    assert Book.restored(data).canonical() == data
+
+
+def test_every_later_field_is_there_once_it_says_something_and_survives() -> None:
+    book = Book()
+    hub, site = "e1-0000000b:hc", "e1-0000000a:sc"
+    said: list[facts.AnyFact] = [
+        facts.ParcelExpected(tag="t", key_version=1),
+        facts.GrantIssued(grant="courier", tenant="t", label="", tag="", key_version=0, cti="ab"),
+        facts.OpenRequested(door=1, by="a", why="w", case="c", until_ms=5, second="b"),
+    ]
+    done: list[facts.AnyFact] = [
+        facts.CapabilityAccepted(cti="ac", action="courier", kid="", until_ms=1, clock=""),
+        facts.TimeAnchored(utc_ms=FORGOTTEN_MS + 9, error_ms=0, source="x"),
+        facts.CapabilityAccepted(
+            cti="ad", action="return", kid="", until_ms=2**53 - 1, clock="", room="M"
+        ),
+        facts.ReservationClosed(of=f"{hub}77", outcome="used", size="S"),
+        facts.SiteDecommissioned(by="a", why="w"),
+    ]
+    for log, entries in ((hub, said), (site, done)):
+        for index, fact in enumerate(entries):
+            book.take(log, index, (1, index), fact)
+    text = book.canonical()
+    for word in NEW_WORDS:
+        assert f'"{word}":'.encode() in text, word
+    assert Book.restored(text).canonical() == text
+
+
+def test_names_of_parcels_are_kept_up_to_a_bound_whatever_their_order() -> None:
+    refs = [f"e1-0000000b:hc{index}" for index in range(3 * NAMED_MAX)]
+    kept = []
+    for order in (refs, list(reversed(refs))):
+        rights = Rights()
+        for ref in order:
+            rights.name(ref, "t")
+        assert len(rights.named) <= 2 * NAMED_MAX
+        kept.append(rights.bare().named)
+    assert kept[0] == kept[1] == dict.fromkeys(refs[-NAMED_MAX:], "t")
