@@ -133,6 +133,7 @@ class Duo:
 
     async def _make(self, port: int, storage: str) -> None:
         hub, line = self.folder / "hub", f'[api]\nlisten = "127.0.0.1:{port}"\n'
+        line += "[development]\nplain = true\n"
         more = ("--storage", storage) if storage else ()
         await self.told("init", str(hub), "--operator", "lockers.example", *more)
         made = (hub / "hub.toml").read_text().partition("\n[api]")[0]

@@ -17,7 +17,7 @@ from aiohttp import web
 
 from certs import authority, claim, enrol, tls
 from certs.keys import SigningKey
-from sync.errors import StoreFailed
+from sync.errors import StoreFailed, TheirsInvalid
 from sync.hub import api_trust, ca, config, folder
 from sync.hub.app import App
 from sync.hub.authority import HubAuthority
@@ -258,6 +258,29 @@ async def test_no_answer_says_what_was_wrong_with_a_claim(small: Stage) -> None:
     assert len(seen) == 1
     assert await small.hub.storage.sites() == ()
     assert "claim.refused" in await small.audited("0002"), "the audit says which site it was"
+
+
+async def test_who_knows_a_claims_id_alone_or_changes_the_log_key_is_refused(
+    small: Stage,
+) -> None:
+    text, gateway, context = await small.invite(), Gateway(small), tls.client(small.known.roots)
+    secret = claim.read(text).claim
+    csr = authority.make_csr(gateway.key)
+    for given in (
+        claim.proof(bytes(16), csr, gateway.log_key),
+        claim.proof(secret, csr, bytes(32)),
+    ):
+        request = enrol.EnrolRequest(
+            claim_id=claim.claim_id(secret),
+            csr=base64.b64encode(csr).decode(),
+            proof=base64.b64encode(given).decode(),
+            log_key=base64.b64encode(gateway.log_key).decode(),
+        )
+        body = msgspec.json.encode(request)
+        status, told = await small.ask(context, enrol.ENROL, "api", "POST", body)
+        assert (status, told["code"]) == (403, "claim.refused")
+    assert await small.hub.storage.sites() == ()
+    await gateway.enrol(text)
 
 
 async def test_who_guesses_is_told_to_wait_and_others_are_not(small: Stage) -> None:
@@ -527,20 +550,20 @@ async def test_a_backend_reads_its_sites_and_nothing_else(stage: Stage) -> None:
 
 
 async def test_a_reachable_site_is_dialled_only_where_its_own_gateway_is(small: Stage) -> None:
-    async def hello(_: web.Request) -> web.Response:
-        return web.Response(text="hello")
-
-    gateway, other = await small.enrolled(), await small.enrolled("0043")
-    served = web.Application()
-    served.router.add_get("/", hello)
-    runner = web.AppRunner(served)
-    await runner.setup()
-    context = tls.server(gateway.own, small.known.roots, clients="required")
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
-    url = f"https://127.0.0.1:{runner.addresses[0][1]}"
-    try:
-        for site, right in ((SITE, True), (other.site, False)):
-            found = msgspec.structs.replace(await small.hub.registry.get(site), url=url)
+    gateway = await small.enrolled()
+    await small.enrolled("0043")
+    stranger, now_s = tls.new_key(), int(time.time())
+    unknown = small.known.issue_device(stranger.public_key(), SITE, now_s)
+    misnamed = small.known.issue_device(gateway.key.public_key(), "0043", now_s)
+    over = small.known.issue_device(gateway.key.public_key(), SITE, now_s - 2 * 365 * 86_400)
+    for own, right in (
+        (gateway.own, True),
+        (tls.Credentials(unknown, stranger), False),
+        (tls.Credentials(misnamed, gateway.key), False),
+        (tls.Credentials(over, gateway.key), False),
+    ):
+        async with _serving(own, small.known.roots) as url:
+            found = msgspec.structs.replace(await small.hub.registry.get(SITE), url=url)
             dialling = Dialling(small.hub, found)
             try:
                 session = await dialling.session()
@@ -553,6 +576,27 @@ async def test_a_reachable_site_is_dialled_only_where_its_own_gateway_is(small: 
                         await session.get(url)
             finally:
                 await dialling.close()
+    plain = msgspec.structs.replace(await small.hub.registry.get(SITE), url="http://127.0.0.1:1")
+    with pytest.raises(TheirsInvalid, match=r"link\.plain"):
+        await Dialling(small.hub, plain).session()
+    await small.hub.revoke(SITE)
+    with pytest.raises(TheirsInvalid, match=r"device\.unknown"):
+        await Dialling(small.hub, msgspec.structs.replace(plain, url="https://x")).session()
+
+
+@asynccontextmanager
+async def _serving(own: tls.Credentials, roots: Any) -> AsyncIterator[str]:
+    async def hello(_: web.Request) -> web.Response:
+        return web.Response(text="hello")
+
+    served = web.Application()
+    served.router.add_get("/", hello)
+    runner = web.AppRunner(served)
+    await runner.setup()
+    context = tls.server(own, roots, clients="required")
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+    try:
+        yield f"https://127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
 
@@ -579,6 +623,10 @@ async def test_a_root_rotates_under_a_running_hub_and_everybody_still_chains(
     after = await small.enrolled("0043")
     assert after.roots == small.known.roots
     assert (await after.ask("/sites/0043/trust"))[0] == 200
+    assert after.enrolled is not None
+    leaf, issuing, *_ = authority.from_pem(after.enrolled.certificate)
+    short = tls.client(after.roots, tls.Credentials(authority.pem(leaf, issuing), after.key))
+    assert (await small.ask(short, "/sites/0043/trust"))[0] == 200, "it chains to the new root"
     after.roots = old_roots
     assert (await after.ask("/sites/0043/trust"))[0] == 200
 
