@@ -39,10 +39,13 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "Add, list and show sites; name a new gateway's key; lift a site's fence.",
     ),
     "account": ("sync.hub.commands.account", "Make, list and end the accounts of the API."),
-    "open": ("sync.hub.commands.open", "Ask a site to open one door."),
+    "open": (
+        "sync.hub.commands.open",
+        "Ask SITE to open DOOR within five minutes; the site decides.",
+    ),
     "approve": (
         "sync.hub.commands.approve",
-        "Be the second person for a door that an account asked for.",
+        "Approve the request ID at SITE; without ID, list what waits there.",
     ),
     "grant": (
         "sync.hub.commands.grant",
