@@ -94,9 +94,6 @@ def _judge(state: State, session: Session, shown: _Shown) -> str:
         return why
     if right.grant == "collect":
         return _collect(state, session, shown, right)
-    why = keypad.courier_refusal(state, right)
-    if why:
-        return why
     if right.grant in DELIVERS:
         return _deliver(state, session, shown, right)
     right = _accept(state, shown, right)

@@ -1,6 +1,7 @@
 """A capability this site never heard of: who gave it, is it in time and unused, what it does."""
 
 import hashlib
+from base64 import b64encode
 from dataclasses import replace
 
 import pytest
@@ -8,10 +9,18 @@ import pytest
 from certs.base45 import encode
 from certs.capability import Action
 from certs.keys import SigningKey
-from gateway.core.inputs import BoardSilent, Button, CourierRemoved, SupportOpens, Trust
+from gateway.core.inputs import (
+    BoardSilent,
+    Button,
+    CourierRemoved,
+    FenceRaised,
+    SupportOpens,
+    Trust,
+)
 from gateway.core.outputs import Answer, PairingOpened, Pulse
 from gateway.core.policy import Settings
 from sync import facts
+from sync.codes import CodeKey, parcel_tag
 from tests.stage import GRANTS, HUB, KEY, SETTINGS, TRACKING, Stage, qr, small_map
 
 OTHER = SigningKey("lockers.example/grants", bytes(32))
@@ -517,6 +526,19 @@ def test_an_empty_one_can_be_tried_again_and_a_right_that_ended_cannot() -> None
     assert refusal(stage) == "staff.expired"
 
 
+def test_a_late_door_that_took_the_parcel_leaves_nothing_to_try_again() -> None:
+    stage = synced()
+    stage.shows(qr(Action.RETURN, subject="acme"))
+    stage.press(Button.SIZE, "S")
+    stage.shut(stage.opens(), occupied=False)
+    right = ref_of(stage, facts.CapabilityAccepted)
+    stage.engine.book.rights.use(right, "e1-00000001:sc99")  # by a door that gave way late
+    before = len(stage.pulses())
+    stage.press(Button.RETRY)
+    assert stage.screen().name == "welcome"
+    assert len(stage.pulses()) == before
+
+
 # --- reservations -----------------------------------------------------------------------------
 
 
@@ -758,6 +780,73 @@ def test_occupied_doors_stay_capped_whoever_agrees() -> None:
     stage.deposit("AB1")
     stage.deposit("AB2")
     assert wishes(stage, "eve", 2) == ["support.occupied"]
+
+
+# --- in between -------------------------------------------------------------------------------
+
+
+def test_of_two_signers_the_one_who_signed_is_on_record() -> None:
+    stage = synced()
+    stage.trusts(signers=(OTHER.verifier, GRANTS.verifier))
+    stage.shows(qr(Action.SERVICE))
+    kid = hashlib.sha256(GRANTS.verifier.public).digest()[:4].hex()
+    assert accepted(stage)[0].kid == kid
+
+
+def test_one_refusal_alone_is_written_once() -> None:
+    stage = synced()
+    stage.shows("PLG1:")
+    stage.after(60_000)
+    assert [fact.count for fact in stage.recorded(facts.CapabilityRefused)] == [1]
+
+
+def test_a_fence_in_the_middle_of_a_delivery_gives_nothing() -> None:
+    stage = synced()
+    stage.shows(qr(Action.COURIER, subject="acme"))
+    stage.scan()
+    stage.send(FenceRaised(now=stage.now, why="peer.ahead"))
+    stage.press(Button.SIZE, "S")
+    assert (stage.screen().name, stage.screen().why) == ("deliver.scan", "site.fenced")
+    assert stage.pulses() == []
+
+
+def test_a_promise_taken_back_in_the_middle_leaves_what_the_site_may_give() -> None:
+    stage = synced()
+    shared(stage)
+    made = stage.promise("S", "AB1")
+    stage.shows(qr(Action.RESERVATION, object=made, room="S", subject="acme"))
+    stage.hub(facts.ReservationCancelled(of=made, by="ada"))
+    stage.scan("AB1")
+    assert refusal(stage) == "capability.no_room"  # its right is the hub's again
+    assert stage.pulses() == []
+
+
+def test_an_older_key_names_a_parcel_as_well() -> None:
+    older = CodeKey(KEY.site, 0, bytes(range(32, 64)))
+    stage = synced(replace(SETTINGS, older_keys=(older,)))
+    tag = b64encode(parcel_tag(older.key, older.site, "acme/AB1/1")).decode()
+    named = stage.hub(facts.ParcelExpected(tag=tag, key_version=0))[0]
+    stage.deposit("AB1")
+    stage.home()
+    stage.shows(qr(Action.COLLECT, object=named))
+    assert stage.screen().name == "collect.opening"
+
+
+def test_a_technician_who_is_denied_may_still_close_the_door_they_have_open() -> None:
+    stage = synced()
+    technician(stage)
+    stage.press(Button.HELP)
+    stage.press(Button.EMPTY)  # nothing to say it of on this screen
+    assert not stage.recorded(facts.CompartmentChecked)
+    stage.press(Button.HOME)
+    stage.press(Button.DOOR, "2")
+    stage.press(Button.TEST)
+    door = stage.opens()
+    stage.trusts("0000000000000001")
+    assert stage.screen().name == "service.open"
+    stage.shut(door, occupied=False)
+    stage.press(Button.TEST)
+    assert len(stage.pulses()) == 1
 
 
 def test_the_map_of_the_stage_is_what_these_tests_think() -> None:
