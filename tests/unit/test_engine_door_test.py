@@ -17,7 +17,7 @@ def refusal(stage: Stage, door: int) -> str:
     stage.outputs.clear()
     try_door(stage, door)
     assert not [output for output in stage.outputs if isinstance(output, Pulse)]
-    return stage.last(Answer).code
+    return str(stage.last(Answer).code)
 
 
 def test_an_empty_compartment_opens_and_the_record_names_the_installer() -> None:
