@@ -133,9 +133,18 @@ def test_the_map_of_invariants_names_tests_and_checkers_that_exist() -> None:
     assert [path for path in paths if not (ROOT / "tests" / path).is_file()] == []
 
 
+def test_the_map_of_requirements_has_every_row_that_can_be_shown_and_files_that_exist() -> None:
+    text = (ROOT / "tests/README.md").read_text().partition("shows which requirement")[2]
+    rows = re.findall(r"^\| (\d+) [^|]+ \| (.*) \|$", text, re.MULTILINE)
+    assert [int(number) for number, _ in rows] == [row for row in range(1, 25) if row != 19]
+    paths = [path for _, shown in rows for path in re.findall(r"`([\w/]+\.py)`", shown)]
+    assert [path for path in paths if not (ROOT / "tests" / path).is_file()] == []
+    assert all("`" in shown for _, shown in rows)
+
+
 def test_the_map_of_the_cloud_simulation_is_what_it_checks_and_plants() -> None:
-    text = (ROOT / "tests/README.md").read_text().partition("## Between sites and a hub")[2]
     simulation = ROOT / "tests/simulation"
+    text = (simulation / "README.md").read_text().partition("## Between sites and a hub")[2]
     cloud = "".join(path.read_text() for path in sorted(simulation.glob("*cloud*.py")))
     told = re.findall(r"^\| `(\d\d_\w+)` \|", text, re.MULTILINE)
     listed = re.search(r'^CHECKERS = """([^"]+)"""', cloud, re.MULTILINE)
