@@ -16,6 +16,7 @@ from typing import Final
 
 from aiohttp import web
 
+from certs.errors import CertsError
 from gateway import continuity, exchange, health, identity, logs, site, systemd, wiping
 from gateway.bank import Bank
 from gateway.boards import Boards
@@ -61,6 +62,7 @@ class App:
         self._exchange: Exchange
         self._keeper: Keeper
         self._installers: Serving
+        self._looking: asyncio.Task[None] | None = None
 
     def stop(self) -> None:
         """End: all coils off, log closed, within two seconds."""
@@ -75,6 +77,7 @@ class App:
             self._keeper = Keeper(self.data, self._clock, self._desk.ask, self.stop)
             lan = LanSite(self._clock.now, self._desk.ask, self.status, self._desk.tell_access)
             self._installers = Serving(self.config, self.data, lan, self._machine)
+            self._desk.carried = self._carried
             self._desk.pairing = lambda asked: self._installers.open_at(asked.kiosk, asked.by)
             async with (
                 self._listening(),
@@ -91,6 +94,20 @@ class App:
             # Nothing where nobody has ended this site for good.
             await asyncio.to_thread(wiping.finish, self.data)
             return status
+
+    def _carried(self, text: str) -> None:
+        """A visitor's device carried denials in: look at one list at a time."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._take_denials(text))
+
+    async def _take_denials(self, text: str) -> None:
+        try:
+            newer = await self._exchange.take_denials(text)
+        except (CertsError, GatewayError) as error:
+            _log.warning("denials.refused", code=error.code)
+            self._desk.tell_access("denials", "visitor", error.code)
+        else:
+            _log.info("denials.carried", newer=newer)
 
     async def _live_on(self) -> int:
         tried = 0

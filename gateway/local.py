@@ -45,6 +45,9 @@ REMEDIES = {
     "fence.unheard": "Wait until the hub was heard: it may know what was lost; or answer for it",
     "fence.none": "Nothing is to be lifted: this site is not fenced",
     "fence.unproved": "Look into these compartments and say so with `support check`",
+    "key.unknown": "Make the key first: `key rotate code`; an older one is not taken again",
+    "site.holds": "Have what is here collected or taken out first",
+    "site.decommissioned": "This site has ended; enrol a new one",
     "log.full": "Free space on this disk",
     "log.failed": "Check the disk; the gateway starts again by itself",
 }

@@ -5,15 +5,15 @@ import re
 
 import pytest
 
-from gateway.core import doors, fence, service
+from gateway.core import access, doors, engine, fence, service
 from gateway.local import REMEDIES
 
 CODES = sorted(
     {
         code
-        for room in (service, doors, fence)
+        for room in (service, doors, fence, access, engine)
         for code in re.findall(
-            r'"((?:door|map|courier|support|annex|site|check|fence|epoch)\.[a-z_]+)"',
+            r'"((?:door|map|courier|support|annex|site|check|fence|epoch|key)\.[a-z_]+)"',
             inspect.getsource(room),
         )
     }
@@ -27,6 +27,7 @@ CODES = sorted(
         "door.fenced",
         "fence.opened",
         "site.fenced",
+        "site.no_map",
         "support.unseen",
     }
 )
