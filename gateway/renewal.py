@@ -40,6 +40,9 @@ from sync.errors import SyncError
 LOOK_S: Final = 3_600.0
 """How often time, documents and certificate are looked at, whether or not a link comes up."""
 DAY_MS: Final = 86_400_000
+HOUR_MS: Final = 3_600_000
+"""A link that comes and goes asks no more often: each question costs a handshake of 3 kB, and what
+the hub revoked is in its log too."""
 AGAIN_MS: Final = 600_000
 """A certificate that the hub refuses is asked to be renewed no more often than this."""
 ATTEMPTS: Final = 3
@@ -100,17 +103,18 @@ class Renewal:
         if self._wire.trust is None:
             return
         link, self._link = self._link, False
-        if link or self._wire.needs_time or self._is_due("time", life):
+        apart_ms = HOUR_MS if link else DAY_MS
+        if self._wire.needs_time or self._is_due("time", life, apart_ms):
             await self._carefully("time", self._learn(life))
-        if link or self._is_due("trust", life):
+        if self._is_due("trust", life, apart_ms):
             await self._carefully("trust", self._refresh(life))
         if self._must_renew(life):
             await self._carefully("renew", self._renew_with_patience(life))
         self._say_trouble(life)
 
-    def _is_due(self, what: str, life: Life) -> bool:
+    def _is_due(self, what: str, life: Life, apart_ms: int) -> bool:
         last_ms = self._asked_ms.get(what)
-        return last_ms is None or life.clock.now().mono_ms - last_ms >= DAY_MS
+        return last_ms is None or life.clock.now().mono_ms - last_ms >= apart_ms
 
     async def _carefully(self, what: str, work: Coroutine[Any, Any, None]) -> None:
         try:
