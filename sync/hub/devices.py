@@ -9,6 +9,7 @@ is no answer.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -135,40 +136,47 @@ class Devices:
         if not await self._add(device):
             if again:
                 await self.known(device.site_id, device.pin)
+            news: dict[str, object] = {"vkey": device.vkey, "ends_s": device.ends_s}
+            if not again:  # only another claim lets somebody in who was switched off
+                news |= {"enabled": True, "retired": 0, "why": ""}
             await self._change(
-                device.site_id,
-                device.pin,
-                lambda was: msgspec.structs.replace(
-                    was, enabled=True, retired=0, why="", vkey=device.vkey, ends_s=device.ends_s
-                ),
+                device.site_id, device.pin, lambda was: msgspec.structs.replace(was, **news)
             )
-        others = [one for one in await self.of(device.site_id) if one.pin != device.pin]
-        ended = [one for one in others if one.good]
-        for one in ended:
-            await self._switch(one.site_id, one.pin, enabled=False, why="replaced")
-        await self._trim(others)
+        ended = await self._switch_off(
+            device.site_id, "replaced", lambda one: one.good and one.pin != device.pin
+        )
+        await self._trim([one for one in await self.of(device.site_id) if one.pin != device.pin])
         if ended:
             await self._changed()
-        return tuple(ended)
+        return ended
 
     async def renew(self, device: Device, pin: str, ends_s: int) -> Device:
         """Add another key of a device, beside the one that it renews with.
 
         A key that was renewed to before and never used is forgotten: at most two are good.
-        Raises `device.key_known` where the key is another device's.
+        Raises `device.key_known` where the key is another device's, `device.revoked` where this
+        device was switched off meanwhile.
         """
         fresh = msgspec.structs.replace(
             device, pin=pin, issued_ms=self._clock.utc_ms(), ends_s=ends_s, last_seen_ms=0
         )
         if pin == device.pin:
-            return await self._change(
+            await self._change(
                 device.site_id, pin, lambda was: msgspec.structs.replace(was, ends_s=ends_s)
             )
+            return await self.known(device.site_id, pin)
         if not await self._add(fresh):
             known = await self.get(device.site_id, pin)
             if known is None or not known.good or known.device_id != device.device_id:
                 raise TheirsInvalid("device.key_known", "Make another key.", site=device.site_id)
             return known
+        # Who switched it off while the request was on its way has not seen this key: one of the
+        # two looks again after the other's write (`_switch_off`).
+        try:
+            await self.known(device.site_id, device.pin)
+        except TheirsInvalid:
+            await self._storage.drop_record(device.site_id, KIND, pin)
+            raise
         for one in await self.of(device.site_id):
             unused = one.device_id == device.device_id and one.good and not one.last_seen_ms
             if unused and one.pin not in {pin, device.pin}:
@@ -217,15 +225,13 @@ class Devices:
 
         `pin` may be its first digits, at least 8. Raises `device.unknown`.
         """
-        chosen = await self._chosen(site_id, pin)
-        ended = [
-            await self._switch(site_id, one.pin, enabled=False, why="revoked")
-            for one in chosen
-            if one.enabled
-        ]
+        chosen = {one.device_id for one in await self._chosen(site_id, pin)}
+        ended = await self._switch_off(
+            site_id, "revoked", lambda one: one.enabled and one.device_id in chosen
+        )
         # Also where nothing changed: whoever asks again wants it to be so in every process.
         await self._changed()
-        return tuple(ended)
+        return ended
 
     async def enable(self, site_id: str, pin: str) -> tuple[Device, ...]:
         """Let a device in again, with those of its keys that are not retired."""
@@ -274,6 +280,20 @@ class Devices:
         return await self._change(
             site_id, pin, lambda was: msgspec.structs.replace(was, enabled=enabled, why=why)
         )
+
+    async def _switch_off(
+        self, site_id: str, why: str, which: Callable[[Device], bool]
+    ) -> tuple[Device, ...]:
+        """Switch these off, and look again: a renewal under way may have added a key meanwhile."""
+        ended: dict[str, Device] = {}
+        for _ in range(_TRIES):
+            standing = [one for one in await self.of(site_id) if which(one)]
+            if not standing:
+                return tuple(ended.values())
+            for one in standing:
+                with suppress(TheirsInvalid):  # taken back by its renewal just now
+                    ended[one.pin] = await self._switch(site_id, one.pin, enabled=False, why=why)
+        raise TheirsInvalid("hub.busy", "Ask again in a moment.", site=site_id)
 
     async def _change(self, site_id: str, pin: str, how: Callable[[Device], Device]) -> Device:
         for _ in range(_TRIES):
