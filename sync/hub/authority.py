@@ -122,9 +122,12 @@ class HubAuthority:
         return tls.Credentials(self.state.tls, self._tls_key)
 
     def issue_device(self, key: PublicKey, site_id: str, now_s: int) -> str:
-        """Return a gateway's certificate for a year, with what is between it and the root: PEM."""
-        uri = authority.site_uri(self.operator, site_id)
-        return self._issued(key, uri, now_s, (authority.CLIENT, authority.SERVER))
+        """Return a gateway's certificate for a year, with what is between it and the root: PEM.
+
+        It has a host's name too, SITE.OPERATOR: without one no curl believes a gateway's listener.
+        """
+        uri, host = authority.site_uri(self.operator, site_id), f"{site_id}.{self.operator}"
+        return self._issued(key, uri, now_s, (authority.CLIENT, authority.SERVER), host)
 
     def issue_backend(self, key: PublicKey, name: str, now_s: int) -> str:
         """Return the certificate of a backend that pulls, as `issue_device`."""
@@ -159,11 +162,16 @@ class HubAuthority:
         return Endorsement(state.trust_vkey, state.time_vkey, state.signatures)
 
     def _issued(
-        self, key: PublicKey, uri: str, now_s: int, usages: tuple[x509.ObjectIdentifier, ...]
+        self,
+        key: PublicKey,
+        uri: str,
+        now_s: int,
+        usages: tuple[x509.ObjectIdentifier, ...],
+        *hosts: str,
     ) -> str:
         leaf = authority.issue(
             self.issuing, key, uri, now_s=now_s, days=authority.DEVICE_DAYS,
-            serial=tls.new_serial(), usages=usages,
+            serial=tls.new_serial(), usages=usages, hosts=hosts,
         )  # fmt: skip
         return authority.pem(leaf, *self.issuing.chain)
 

@@ -1,26 +1,34 @@
-"""Pins that the exchange in sync/README.md works as it stands: its commands, run by bash."""
+"""Pins that the exchange in sync/README.md works as it stands: its commands, run by bash.
+
+The site's end demands a certificate, and shows the one that a hub issues to a gateway.
+"""
 
 import asyncio
 import os
 import re
 import shutil
+import ssl
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
+from certs import authority, tls
 from certs.keys import Verifier
 from sync.commit import Identity
 from sync.entry import Lane
+from sync.hub import ca
 from sync.origin import Ring
 from sync.pull import make_routes
 from sync.rows import Record
 from sync.shelf import Shelf
 from sync.store import Store
 from tests.fault.logs import fsck
-from tests.pull_server import served
 from tests.shelf_memory import entry
 
 README = Path(__file__).resolve().parents[2] / "sync" / "README.md"
@@ -35,6 +43,30 @@ def blocks() -> list[str]:
     """The shell commands of the page, block by block."""
     text = README.read_text(encoding="utf-8").partition("\n## Exchange: plain pull\n")[2]
     return re.findall(r"^```sh\n(.*?)^```$", text.partition("\n## ")[0], re.DOTALL | re.MULTILINE)
+
+
+class Operator:
+    """The hub's console: what it would give out, and a gateway's certificate as it issues them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.known = ca.init(folder / "console", "lockers.example", ["localhost"], self.now_s())
+
+    @staticmethod
+    def now_s() -> int:
+        return int(time.time())
+
+    def gateway(self) -> ssl.SSLContext:
+        key = tls.new_key()
+        chain = self.known.issue_device(key.public_key(), "0042", self.now_s())
+        shown = tls.Credentials(chain, key)
+        return tls.server(shown, self.known.roots, clients="required")
+
+    def add_backend(self, desk: Path) -> None:
+        """`locker-hub backend add erp --csr erp.csr --site 0042 --out erp.pem`."""
+        request = x509.load_pem_x509_csr((desk / "erp.csr").read_bytes())
+        key = authority.read_csr(request.public_bytes(serialization.Encoding.DER))
+        (desk / "erp.pem").write_text(self.known.issue_backend(key, "erp", self.now_s()))
+        (desk / "root.pem").write_text(self.known.state.roots)
 
 
 class Shell:
@@ -61,6 +93,9 @@ async def shell(folder: Path, base: str) -> AsyncIterator[Shell]:
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if missing:
         pytest.skip(f"needs {', '.join(missing)}")
+    port = base.split(":")[2].partition("/")[0]
+    # What a page for everybody leaves to a name server.
+    (folder / ".curlrc").write_text(f'connect-to = "::127.0.0.1:{port}"\n')
     process = await asyncio.create_subprocess_exec(
         "bash",
         "-eu",
@@ -93,7 +128,9 @@ async def opened(folder: Path, desk: Path) -> Store:
 
 
 @asynccontextmanager
-async def site(waited: Callable[[], None]) -> AsyncIterator[tuple[str, list[Shelf]]]:
+async def site(
+    context: ssl.SSLContext, waited: Callable[[], None]
+) -> AsyncIterator[tuple[str, list[Shelf]]]:
     """Lend the address of a site whose shelf may come later; `waited` hears of a long poll."""
     shelves: list[Shelf] = []
 
@@ -102,8 +139,15 @@ async def site(waited: Callable[[], None]) -> AsyncIterator[tuple[str, list[Shel
             waited()
         return shelves[-1]
 
-    async with served(make_routes(the_one)) as address:
-        yield f"{address}/sync/v1", shelves
+    app = web.Application()
+    app.add_routes(make_routes(the_one))
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+        yield f"https://0042.lockers.example:{runner.addresses[0][1]}/sync/v1", shelves
+    finally:
+        await runner.cleanup()
 
 
 async def test_the_page_is_a_whole_exchange_with_a_gateways_store(tmp_path: Path) -> None:
@@ -116,13 +160,19 @@ async def test_the_page_is_a_whole_exchange_with_a_gateways_store(tmp_path: Path
         await store.append([Record(Lane.CUSTODY, ENTRIES, entry(ENTRIES))])
 
     keys, entries, says, receipt, voice = blocks()
+    console = Operator(tmp_path)
     async with (
         asyncio.timeout(LIMIT_S),
-        site(lambda: late.append(asyncio.create_task(deposit()))) as (base, shelves),
+        site(console.gateway(), lambda: late.append(asyncio.create_task(deposit()))) as (
+            base,
+            shelves,
+        ),
         shell(desk, base) as bash,
     ):
         printed = (await bash.run(keys)).splitlines()
         assert [Verifier.from_vkey(line).kind for line in printed] == [1, 4]
+        console.add_backend(desk)
+        assert (desk / "erp.key").stat().st_mode & 0o077 == 0
         async with await opened(tmp_path, desk) as store:
             shelves.append(store)
             await store.append([Record(Lane.CUSTODY, at, entry(at)) for at in range(ENTRIES)])
@@ -150,12 +200,14 @@ async def test_the_page_is_a_whole_exchange_with_a_gateways_store(tmp_path: Path
 async def checked(folder: Path, spoil: str) -> str:
     """Return what the page's checks print when `spoil` is run before them."""
     keys, entries, says, *_ = blocks()
+    console = Operator(folder)
     async with (
         asyncio.timeout(LIMIT_S),
-        site(lambda: None) as (base, shelves),
+        site(console.gateway(), lambda: None) as (base, shelves),
         shell(folder, base) as bash,
     ):
         await bash.run(keys)
+        console.add_backend(folder)
         async with await opened(folder, folder) as store:
             shelves.append(store)
             await store.append([Record(Lane.CUSTODY, at, entry(at)) for at in range(9)])
