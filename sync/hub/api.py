@@ -1,8 +1,9 @@
 """The hub's HTTP side: the routes of the table, what surrounds each of them, and the plain pull.
 
-It listens on loopback only. A page in a browser on this machine must not reach it by a name of its
-own (DNS rebinding) or by a form: the Host must be loopback, an Origin header is refused, and a body
-is `application/json`. Answers are JSON; from 400 on always `{"code", "remedy", "evidence"}`.
+It listens on loopback unless told otherwise. A page in a browser on this machine must not reach it
+by a name of its own (DNS rebinding) or by a form: the Host must be loopback or a name of this hub's
+certificate, an Origin header is refused, and a body is `application/json`. Answers are JSON; from
+400 on always `{"code", "remedy", "evidence"}`.
 Nothing that was sent is in a log line or in an error.
 """
 

@@ -12,8 +12,8 @@ from sync.hub import app, folder, logs
 def command(config: Path) -> None:
     """Run the hub in the foreground.
 
-    CONFIG is hub.toml, or the folder with it. It listens on loopback only: peers are not
-    authenticated in this version. SIGTERM ends it.
+    CONFIG is hub.toml, or the folder with it. It listens on loopback unless the file says otherwise
+    ([api], [link] and [renew] listen). SIGTERM ends it.
     """
     read = folder.read(config)
     logs.configure(read.log.format, read.log.level)
