@@ -103,7 +103,7 @@ def _judge(state: State, session: Session, shown: _Shown) -> str:
         session.service = right.ref
         technician.menu(state, session)
         return ""
-    ends = state.settings.screen_ms
+    ends = state.settings.pairing_ms
     screen = Screen("service.pairing", count=PAIRING_MINUTES, ends_ms=ends)
     state.show(session.kiosk, screen)
     state.do(PairingOpened(session.kiosk, right.ref))

@@ -45,6 +45,7 @@ class Settings:
     recover_ms: int = 120_000  # by then an intent from before a crash has an outcome
     screen_ms: int = 60_000  # an idle screen goes home; couriers work with both hands
     courier_ms: int = 120_000
+    pairing_ms: int = 300_000  # six words to compare and 17 letters to type, on another device
     result_ms: int = 20_000
     warn_ms: int = 20_000  # EN 301 549 / WCAG 2.2.1: twenty seconds to ask for more time
     refusals_ms: int = 60_000  # uncharged refusals are counted together for this long

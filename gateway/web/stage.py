@@ -66,7 +66,7 @@ EXAMPLES: tuple[Screen, ...] = (
     Screen("service.door", door=412, why="service.occupied", ends_ms=120_000),
     Screen("service.opening", door=412, count=1),
     Screen("service.open", door=412),
-    Screen("service.pairing", count=10, ends_ms=60_000),
+    Screen("service.pairing", count=10, ends_ms=300_000),
     Screen("support.open", door=23),
     Screen("help", ends_ms=60_000),
     Screen("out_of_service", why="log.full"),

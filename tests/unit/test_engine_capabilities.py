@@ -735,6 +735,15 @@ def test_an_installer_opens_the_window_each_time_it_is_durable() -> None:
     assert stage.screen().name == "service.pairing"
 
 
+def test_whoever_pairs_has_time_to_compare_six_words_and_type_seventeen_letters() -> None:
+    stage = synced()
+    stage.shows(qr(Action.INSTALL))
+    stage.after(4 * 60_000)
+    assert stage.screen().name == "service.pairing", "a phone is slower than a keypad"
+    stage.after(2 * 60_000)
+    assert stage.screen().name == "welcome", "the code is nobody's who comes later"
+
+
 # --- dual control -----------------------------------------------------------------------------
 
 
