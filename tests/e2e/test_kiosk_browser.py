@@ -332,6 +332,24 @@ async def test_a_qr_code_without_enter_in_small_letters_and_with_a_stall_is_whol
         assert (await kiosk.page.inner_text(".typed")).strip() == ""
 
 
+# A scanner presses the keys of an American keyboard; a German machine writes other signs for them.
+GERMAN = str.maketrans("YZ:", "ZYÖ")
+TYPES = """(text) => {
+  for (const key of text) dispatchEvent(new KeyboardEvent("keydown", { key, cancelable: true }));
+}"""
+
+
+@pytest.mark.parametrize("text", [COLLECT, "PLG1B:2YZZY7"])
+@pytest.mark.parametrize("small", [False, True], ids=["capitals", "small"])
+async def test_a_german_keyboard_does_not_spoil_a_qr_code_for_keyboards(
+    text: str, *, small: bool
+) -> None:
+    async with kiosk_page(first=Screen("welcome")) as kiosk:
+        keys = text.translate(GERMAN)
+        await kiosk.page.evaluate(TYPES, keys.lower() if small else keys)
+        assert await kiosk.heard(1) == [Shown(kiosk="main", text=text)]
+
+
 async def test_denials_are_carried_and_a_code_can_be_typed_afterwards() -> None:
     async with kiosk_page(first=Screen("collect.enter")) as kiosk:
         await kiosk.page.keyboard.type("PLG1D:" + "A" * 300)

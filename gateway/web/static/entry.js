@@ -9,7 +9,10 @@ const SCANNER_GAP_MS = 60; // people do not type like this
 const SCANNER_KEYS_MIN = 4;
 const SCAN_PAUSE_MS = 1000; // a scanner may stall within a label; whoever changes to it needs longer
 const SAY_AFTER_MS = 900;
-const OURS = /PLG1[BD]?:/; // a QR code that is a right, or a list of denials (FORMATS.md 7)
+const OURS = /PLG1(?:[BD]?:|B\u00d6)/; // a QR code that is a right, or denials (FORMATS.md 7)
+// A scanner presses the keys of an American keyboard. Where the machine's is German, the colon comes
+// as \u00d6, which tells so for certain; Y and Z have changed places, and nothing else of Base32 has.
+const GERMAN = /^PLG1B\u00d6/;
 const OURS_MAX = 4400;
 
 // kind: "code" (digits), "staff-code" (digits, shown as dots), "parcel" (letters and digits),
@@ -154,6 +157,10 @@ function pad(key, act) {
   return key;
 }
 
+function american(text) {
+  return text.replace(/[YZ\u00d6]/g, (sign) => ({ Y: "Z", Z: "Y" })[sign] ?? ":");
+}
+
 // The keyboard of the machine and its scanner. `current()` is the entry on screen, or null. A QR code of
 // ours is taken on any screen, wherever the focus is, and none of it is ever shown: `onShown(text)`.
 export function listen({ current, onEscape, onShown }) {
@@ -165,9 +172,9 @@ export function listen({ current, onEscape, onShown }) {
 
   function finish() {
     clearTimeout(ending);
-    const text = ours;
+    const text = ours.toUpperCase();
     ours = burst = run = "";
-    onShown(text.toUpperCase());
+    onShown(GERMAN.test(text) ? american(text) : text);
   }
 
   // Returns whether this key belongs to a QR code of ours.
