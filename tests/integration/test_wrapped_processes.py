@@ -31,7 +31,7 @@ def credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 async def console(tmp_path: Path, credentials: Path) -> AsyncIterator[Console]:
-    assert credentials
+    assert credentials.is_absolute()
     made = Console(tmp_path)
     try:
         await made.start()
