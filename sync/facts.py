@@ -134,13 +134,14 @@ class GrantIssued(Fact, frozen=True, kw_only=True, tag="grant.issued"):
 class CapabilityAccepted(Fact, frozen=True, kw_only=True, tag="capability.accepted"):
     """A capability was shown here for the first time, and is good: from now on a right of this log.
 
-    `cti` is its id (16 hex digits), `action` what it gives, `kid` (8 hex digits) who signed it,
-    `of` the parcel it opens or the entry it is about, `tenant` and `room` as in the capability,
-    `clock` how far the clock could be trusted. What it opens names this entry (`by`).
+    `cti` is its id (16 hex digits), `action` what it gives (in words; one of a later version stops
+    no log), `kid` (8 hex digits) who signed it, `of` the parcel it opens or the entry it is about,
+    `tenant` and `room` as in the capability, `clock` how far the clock could be trusted. What it
+    opens names this entry (`by`).
     """
 
     cti: str
-    action: Literal["collect", "deposit", "return", "courier", "service", "install", "reservation"]
+    action: str
     kid: str
     until_ms: int
     clock: str
@@ -173,10 +174,10 @@ class KeyRotated(Fact, frozen=True, kw_only=True, tag="key.rotated"):
 
     `log`: `vkey` (named `<operator>/<writer>`) signs from now on, for an overlap beside the older
     one. `code`: what is deposited from now on is derived by `key_version`. `tls`, `lan`: `pin` is
-    the SHA-256 of the new SPKI (64 hex digits).
+    the SHA-256 of the new SPKI (64 hex digits). Another use, of a later version, stops no log.
     """
 
-    use: Literal["log", "code", "tls", "lan"]
+    use: str
     vkey: str = ""
     key_version: int | None = None
     pin: str = ""

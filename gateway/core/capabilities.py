@@ -152,7 +152,7 @@ def _accept(state: State, shown: _Shown, right: Grant) -> Grant:
         facts.CapabilityAccepted(
             of=right.of,
             cti=right.cti,
-            action=right.grant,  # type: ignore[arg-type]  # one of KINDS
+            action=right.grant,
             kid=shown.kid,
             until_ms=right.until_ms or 0,
             clock=state.now.trust.value,

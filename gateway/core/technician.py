@@ -59,8 +59,9 @@ def _do(state: State, session: Session, right: Grant, door: int, button: Button)
     if button is Button.TEST:
         _test(state, session, right, door)
     elif button in {Button.EMPTY, Button.OCCUPIED}:
-        occupied = button is Button.OCCUPIED
-        why, _ = service.check(state, door, occupied=occupied, by=right.ref)
+        why = _unsayable(state, door)
+        if not why:
+            why, _ = service.check(state, door, occupied=button is Button.OCCUPIED, by=right.ref)
         _at_door(state, session, door, why or "service.checked")
     else:
         enabled = button is Button.ENABLE
@@ -77,6 +78,14 @@ def _test(state: State, session: Session, right: Grant, door: int) -> None:
         door, "support", Phase.WAITING, by=right.ref, kiosk=session.kiosk, case="service.test",
     )  # fmt: skip
     doors.start(state, opening)
+
+
+def _unsayable(state: State, door: int) -> str:
+    """Return why a technician's word about a compartment does not count: a parcel's is not theirs.
+
+    It would end the parcel on record, and then its door opens for a test.
+    """
+    return "service.occupied" if state.compartment(door).parcel is not None else ""
 
 
 def _untestable(state: State, door: int) -> str:

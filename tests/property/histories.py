@@ -280,7 +280,7 @@ class Pair:
         if self.site.book.rights.accepted(f"{arg:016x}") is None:
             self.site.write(
                 facts.CapabilityAccepted(
-                    cti=f"{arg:016x}", action=action, kid="00000000", until_ms=arg,  # type: ignore[arg-type]  # one of them
+                    cti=f"{arg:016x}", action=action, kid="00000000", until_ms=arg,
                     clock="synced", of=self._unheard(arg), room=CLASSES[arg % 3],
                 )
             )  # fmt: skip

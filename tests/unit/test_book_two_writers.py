@@ -5,7 +5,7 @@ from unittest.mock import patch
 
 import pytest
 
-from sync import facts, fold, sitemap
+from sync import canonical, facts, fold, sitemap
 from sync.book import Book
 from sync.custody import Custody
 from sync.records import Conflict, Stop
@@ -45,6 +45,25 @@ def test_a_grant_of_the_hub_is_one_of_the_sites_once_heard() -> None:
     ref = stage.hub.write(grant())
     assert not stage.site.book.couriers
     assert list(equal(stage).couriers) == [ref]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"kind": "capability.accepted", "action": "inspect", "cti": "ab", "kid": "", "until_ms": 1,
+         "clock": "synced"},
+        {"kind": "key.rotated", "use": "update", "pin": "ab"},
+    ],
+)  # fmt: skip
+def test_a_word_of_a_later_version_stops_no_log(told: dict[str, Any]) -> None:
+    """What a newer site or hub may do more than we know costs nobody the rest of its log."""
+    entry = canonical.encode(told | {"at": [1, 1]})
+    after = facts.LanesTied(lanes={})
+    log = HUB if told["kind"] == "key.rotated" else SITE
+    book = fold.fold([fold.read(log, 0, entry), taken(log, 1, 1, after)])
+    assert (book.sizes[log], book.stopped) == (2, {})
+    known = book.rights.accepted("ab")
+    assert (known is not None) == (log == SITE)
 
 
 @pytest.mark.parametrize("early", [True, False])
