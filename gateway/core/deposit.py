@@ -73,6 +73,10 @@ def scan(state: State, session: Session, why: str = "", door: int | None = None)
         if session.fixed:
             _home(state, session)
             return
+    _ask(state, session, why, door)
+
+
+def _ask(state: State, session: Session, why: str, door: int | None = None) -> None:
     ends = state.settings.courier_ms
     state.show(session.kiosk, Screen("deliver.scan", why=why, door=door, ends_ms=ends))
 
@@ -112,7 +116,8 @@ def scanned(state: State, parcel: ParcelScanned) -> None:
     try:
         identity = codes.parcel_identity(f"{right.tenant}/{text}/1")
     except TheirsInvalid:
-        scan(state, session, "parcel.malformed")
+        # A slip at the reader ends nobody's visit, also not theirs who may fill one room only.
+        _ask(state, session, "parcel.malformed")
         return
     session.identity, session.salt = identity, parcel.salt
     if _is_here(state, identity):
