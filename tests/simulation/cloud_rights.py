@@ -131,8 +131,9 @@ class Carried:
         for card in self.cards[-3:]:
             self.denied.setdefault(site.number, set()).add(card.cti)
             self.cloud.struck["rights.denied"] += 1
-        if site.up:
-            site.tell_trust()
+        for one in self.cloud.sites:
+            if one.number == site.number and one.up:  # the twin of a clone hears it too (seed 1121)
+                one.tell_trust()
 
     def revoke(self, site: CloudSite) -> None:
         """The hub ends a right; the site hears of it when a link comes."""

@@ -315,20 +315,35 @@ class CloudSite(Stage):
         self.after(GRACE_MS)
 
     def look_into(self, door: int) -> None:
-        """Support opens a door with somebody on site, who says what is inside."""
+        """Support opens a door with somebody on site, who says what is inside.
+
+        A parcel that is not the one on record goes out (`deploy/runbooks/restore.md`): *occupied*
+        would make its door good for the code of the other (seed 1035).
+        """
         before = len(self.pulses())
         self.send(
             SupportOpens(now=self.now, token="o", by="ada", door=door, reason="stock", case="c")
         )
         if self.new_pulse(before) is not None:
             self.opens()
+            if self._is_of_another(door):
+                self.inside.pop(door)
             self.shut(door, occupied=door in self.inside)
+        elif self._is_of_another(door):
+            return  # nobody saw what is behind it
         self.send(
             SupportChecked(
                 now=self.now, token="k", by="ada", door=door, occupied=door in self.inside
             )
         )
         self.after(5_000)
+
+    def _is_of_another(self, door: int) -> bool:
+        """Return whether the label inside is not that of the parcel on record."""
+        known = self.engine.book.parcel_in(door)
+        if known is None or door not in self.inside:
+            return False
+        return known.identity is None or known.identity.split("/")[1] != self.inside[door]
 
     def take_stock(self, *, trust: bool = False) -> None:
         """Somebody looks into every door, and asks for the fence to be lifted.

@@ -17,7 +17,7 @@ SEEDS = int(os.environ.get("CLOUD_SEEDS", "1000"))
 NIGHT_SEEDS = 20_000
 CHUNK = 50
 PLANTED_SEEDS = 400
-KNOWN = (11, 58, 136, 217, 224, 228, 614, 716)
+KNOWN = (11, 58, 136, 217, 224, 228, 614, 716, 1035, 1121)
 """Seeds that once failed."""
 CHECKERS = """
     04_only_its_own 05_revoked_wins 06_given_once 06_out_of_service 08_ack_lasts 09_all_came
