@@ -197,21 +197,50 @@ async def test_an_ended_installer_is_refused_at_once_on_an_open_connection_too(
 async def test_a_certificate_ends_after_thirty_days_of_a_clock_that_is_sure(
     stage: LanStand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gateway = await stage.paired(tmp_path / "xdg")
     now = stage.app._clock.now
     late = authority.INSTALLER_DAYS * 86_400_000
     site = stage.office.site
 
-    def at(error_ms: int) -> Any:
+    def at(error_ms: int, late_ms: int = late) -> Any:
         return lambda: replace(
-            now(), wall_ms=now().wall_ms + late, error_ms=error_ms, trust=Trust.SYNCED
+            now(), wall_ms=now().wall_ms + late_ms, error_ms=error_ms, trust=Trust.SYNCED
         )
 
+    monkeypatch.setattr(
+        stage.office, "site", type(site)(at(0, 0), site.ask, site.status, site.tell)
+    )
+    gateway = await stage.paired(tmp_path / "xdg")
     monkeypatch.setattr(
         stage.office, "site", type(site)(at(60_000), site.ask, site.status, site.tell)
     )
     assert (await asyncio.to_thread(gateway.ask, "GET", "/api/me"))["name"] == "anna"
     monkeypatch.setattr(stage.office, "site", type(site)(at(0), site.ask, site.status, site.tell))
+    assert await refused(gateway, "GET", "/api/me") == "access.expired"
+
+
+@pytest.mark.parametrize("years_off", [-3, 10], ids=["from_before", "from_the_future"])
+async def test_pairing_by_a_wrong_clock_lasts_thirty_days_of_the_right_one(
+    stage: LanStand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, years_off: int
+) -> None:
+    # A new gateway has no network, so nobody tells it the time before the installer has paired.
+    now, site = stage.app._clock.now, stage.office.site
+    off_ms = years_off * 365 * 86_400_000
+    days_ms = 0
+    trust = Trust.FLOOR
+
+    def clock() -> Any:
+        error_ms = 0 if trust is Trust.SYNCED else 10 * 365 * 86_400_000
+        wall_ms = now().wall_ms + days_ms + (off_ms if trust is Trust.FLOOR else 0)
+        return replace(now(), wall_ms=wall_ms, error_ms=error_ms, trust=trust)
+
+    monkeypatch.setattr(stage.office, "site", type(site)(clock, site.ask, site.status, site.tell))
+    gateway = await stage.paired(tmp_path / "xdg")
+    assert (await asyncio.to_thread(gateway.ask, "GET", "/api/me"))["name"] == "anna"
+    trust = Trust.SYNCED
+    assert (await asyncio.to_thread(gateway.ask, "GET", "/api/me"))["name"] == "anna"
+    days_ms = 29 * 86_400_000
+    assert (await asyncio.to_thread(gateway.ask, "GET", "/api/me"))["name"] == "anna"
+    days_ms = 31 * 86_400_000
     assert await refused(gateway, "GET", "/api/me") == "access.expired"
 
 

@@ -15,10 +15,10 @@ from typing import Any, Final
 
 from cryptography import x509
 
-from certs import authority, lan, tls
+from certs import authority, lan
 from certs.errors import CertificateInvalid, CertsError
 from gateway import logs
-from gateway.core.inputs import Command, Now
+from gateway.core.inputs import Command, Now, Trust
 from gateway.core.outputs import Answer
 from gateway.errors import GatewayError
 from gateway.web.installer.lan import Lan
@@ -160,9 +160,8 @@ class Office:
             window = self.pairing.prove(self._mono, self.lan.pin, pin, proof)
             now = self.site.now()
             leaf = self.lan.issue(key, window.name, now.wall_ms // 1000)
-            self.roll.add(
-                Installer(window.name, pin, window.by, now.wall_ms, authority.ends_s(leaf))
-            )
+            ends_s, dated = authority.ends_s(leaf), now.trust is not Trust.FLOOR
+            self.roll.add(Installer(window.name, pin, window.by, now.wall_ms, ends_s, dated))
         except (CertsError, GatewayError) as error:
             self._refused("pair", LAN, error.code)
             raise
@@ -191,7 +190,8 @@ class Office:
     def who(self, leaf: x509.Certificate | None, token: str) -> Caller:
         """Return who shows this certificate (proved in the handshake), or this cookie.
 
-        Raises AccessRefused `access.ended`, `access.expired`.
+        Raises AccessRefused `access.unknown`, `access.ended`, `access.expired`. Blocks for one
+        fsync when a clock can be trusted for the first time.
         """
         if leaf is None:
             session = self.sessions.find(self._mono, token) if token else None
@@ -199,13 +199,16 @@ class Office:
         now = self.site.now()
         try:
             name = lan.installer_of(leaf, self.lan.uri)
-            tls.dated(now.wall_ms, now.error_ms)(leaf)
-        except CertificateInvalid as error:
-            expired = error.code == "certificate.expired"
-            code = "access.expired" if expired else "access.unknown"
-            raise AccessRefused(code, "Pair this device again", status=401) from None
-        if self.roll.find(name, authority.pin_of(authority.public_key(leaf))) is None:
+        except CertificateInvalid:
+            raise AccessRefused("access.unknown", "Pair this device again", status=401) from None
+        known = self.roll.find(name, authority.pin_of(authority.public_key(leaf)))
+        if known is None:
             raise AccessRefused("access.ended", "Pair this device again", status=401)
+        seen = known.seen(now)
+        if seen != known:
+            self.roll.add(seen)
+        if seen.is_over(now):
+            raise AccessRefused("access.expired", "Pair this device again", status=401)
         return Caller(name)
 
     def refused(self, what: str, caller: Caller, code: str) -> None:

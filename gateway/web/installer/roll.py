@@ -1,7 +1,9 @@
 """Who is paired: the installers whose certificates count here, by the pin of their key.
 
-A certificate says who somebody was when it was issued; this list says who still is. It is
-`DATA/trust/installers.json`: names, pins and dates, nothing secret. The calls block.
+A certificate says who somebody was when it was issued; this list says who still is, and how long:
+a new gateway, without a network, issues by a clock that nobody vouches for, so the thirty days are
+counted here. It is `DATA/trust/installers.json`: names, pins and dates, nothing secret. The calls
+block.
 """
 
 from pathlib import Path
@@ -9,7 +11,9 @@ from typing import Final
 
 import msgspec
 
+from certs import authority
 from gateway.clock import replace_durably
+from gateway.core.inputs import Now, Trust
 from gateway.errors import GatewayError
 
 FILE: Final = "installers.json"
@@ -18,13 +22,28 @@ _BYTES_MAX: Final = 64 * 1024
 
 
 class Installer(msgspec.Struct, frozen=True):
-    """One of them. `by` opened the window, `ends_s` is the end of the certificate (POSIX)."""
+    """One of them. `by` opened the window; `ends_s` is when the pairing is over (POSIX).
+
+    `dated` is false as long as no clock could tell when that is.
+    """
 
     name: str
     pin: str
     by: str
     paired_ms: int
     ends_s: int
+    dated: bool = True
+
+    def seen(self, now: Now) -> "Installer":
+        """Return it as of a trusted moment: over thirty days later at most, whoever dated it."""
+        latest_s = now.wall_ms // 1000 + authority.INSTALLER_DAYS * authority.DAY_S
+        if now.trust is Trust.FLOOR or (self.dated and self.ends_s <= latest_s):
+            return self
+        return msgspec.structs.replace(self, ends_s=latest_s, dated=True)
+
+    def is_over(self, now: Now) -> bool:
+        """Say whether it is surely over."""
+        return self.dated and now.wall_ms - now.error_ms >= self.ends_s * 1000
 
 
 class Roll:
