@@ -36,7 +36,7 @@ from gateway.site import Who
 from gateway.trust import HubTrust
 from gateway.uplink import Kept, Outlets, Uplink, arrived
 from gateway.wire import Wire
-from sync import entry, pruning
+from sync import entry, places, pruning
 from sync.book import Book
 from sync.entry import Lane, Ref, Writer
 from sync.errors import StoreFailed, SyncError
@@ -55,6 +55,9 @@ FIRST_PRUNE_S: Final = 600.0
 ASK_S: Final = 3.0
 BUSY_S: Final = 30.0
 DAY_MS: Final = 86_400_000
+STRANGERS_MAX: Final = 32
+"""Connections to `[sync] listen` over which nobody has been let in yet."""
+PEERS_EACH: Final = 32
 Work = Callable[[Life], Coroutine[None, None, None]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _log = logs.get("exchange")
@@ -138,15 +141,25 @@ class Exchange:
                 context = await self._context()
                 connector = aiohttp.TCPConnector(ssl=context)
                 async with aiohttp.ClientSession(connector=connector) as session:
-                    told = await Peer(session, base, limits).logs()
+                    found = await self._proved(Peer(session, base, limits))
         except (SyncError, GatewayError, CertsError, aiohttp.ClientError, OSError, TimeoutError):
             return
-        known = {log.origin: (log.size, base64.b64decode(log.root)) for log in told}
-        found = await asyncio.to_thread(continuity.compare, self.data, known)
         if found is not None:
             why, after = found
             _log.error("epoch.over", why=why)
             continuity.mark(self.data, why, after)
+
+    async def _proved(self, peer: Peer) -> tuple[str, int] | None:
+        """Return why this epoch is over, by what the hub holds and shows our own signature over."""
+        known = {log.origin: (log.size, base64.b64decode(log.root)) for log in await peer.logs()}
+        while found := await asyncio.to_thread(continuity.compare, self.data, known):
+            why, after, origin = found
+            size, root = known.pop(origin)
+            note = await peer.note(origin, size) or ""
+            if await asyncio.to_thread(continuity.is_ours, self.data, note, origin, size, root):
+                return why, after
+            _log.warning("epoch.unproved", why=why, origin=origin)
+        return None
 
     async def _context(self) -> ssl.SSLContext | bool:
         """Return how the hub is to be dialled; a clock that nobody vouches for is set first."""
@@ -242,30 +255,30 @@ class Exchange:
                 "sync.not_enrolled", "Enrol this site first, or take [sync] listen away",
                 listen=where.listen,
             )  # fmt: skip
+        context = None if plain else self.wire.server
         app = web.Application(middlewares=[] if plain else [self._welcomes])
         routes = make_routes(self._shelf, snapshot=self._snapshot, arrived=self._pushed)
         app.add_routes(routes)
-        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.5)
-        await runner.setup()
         try:
-            try:
-                context = None if plain else self.wire.server
-                await web.TCPSite(runner, where.host, where.port, ssl_context=context).start()
-            except OSError as error:
-                raise GatewayError(
-                    "sync.unavailable",
-                    "Stop what listens there, or choose another port",
-                    listen=where.listen,
-                    errno=error.errno,
-                ) from error
-            host, port = runner.addresses[0][:2]
+            listener = places.listen(where.host, where.port)
+        except OSError as error:
+            raise GatewayError(
+                "sync.unavailable",
+                "Stop what listens there, or choose another port",
+                listen=where.listen,
+                errno=error.errno,
+            ) from error
+        host, port = listener.getsockname()[:2]
+        parent = asyncio.current_task()
+        async with places.serving(app, listener, context, strangers_max=STRANGERS_MAX) as accepts:
+            if accepts is not None and parent is not None:
+                # A bug in it ends the process, as any does.
+                accepts.add_done_callback(lambda one: one.cancelled() or parent.cancel())
             scheme = "http" if plain else "https"
             self.pull_url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/sync/v1"
             say = _log.warning if plain else _log.info
             say("sync.listening", url=self.pull_url, login="none" if plain else "certificate")
             yield
-        finally:
-            await runner.cleanup()
 
     @web.middleware
     async def _welcomes(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -273,6 +286,7 @@ class Exchange:
         way = request.transport
         peer = None if way is None else tls.peer_of(way.get_extra_info("ssl_object"))
         if peer is not None and self.wire.is_welcome(peer):
+            places.known(request, authority.pin_of(authority.public_key(peer)), PEERS_EACH)
             return await handler(request)
         if self._life is not None:
             now = self.clock.now()

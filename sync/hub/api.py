@@ -18,6 +18,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
 from certs.errors import CertsError
+from sync import places
 from sync.errors import OursBroken, StoreFailed, SyncError, TheirsInvalid
 from sync.hub import (
     api_accounts,
@@ -50,6 +51,8 @@ ROUTES: Final[tuple[Route, ...]] = (
 PULL: Final = "/sites/{site}/sync/v1"
 BODY_S: Final = 10.0
 REQUESTS_MAX: Final = 64
+CONNECTIONS_MAX: Final = 64
+"""Connections of one account."""
 
 _STATUS: Final = {
     "access.unknown": 401,
@@ -67,6 +70,7 @@ _STATUS: Final = {
     "request.often": 429,
     "claim.refused": 403,
     "claim.other_site": 403,
+    "claim.site_ended": 409,
     "device.unknown": 403,
     "device.revoked": 403,
     "device.other_site": 403,
@@ -235,6 +239,7 @@ def _served(hub: Hub, route: Route, gate: asyncio.Semaphore, door: Door) -> web.
             # Before a byte of the body: a stranger is not worth one.
             site_id = request.match_info.get("site")
             caller = await door.admit(request, route.name, route.roles, site_id)
+            places.known(request, f"account {caller.account}", CONNECTIONS_MAX)
             raw = await _raw(request) if route.body else b""
             try:
                 call = await _call(hub, route, request, raw, caller)

@@ -11,11 +11,12 @@ import signal
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from aiohttp import web
 
-from sync.errors import StoreFailed, TheirsInvalid
+from certs.errors import CertsError
+from sync.errors import StoreFailed, SyncError, TheirsInvalid
 from sync.hub import api, logs, systemd
 from sync.hub.api_read import listening as where_from
 from sync.hub.authority import read
@@ -53,12 +54,12 @@ class App:
         async with opened(self.config) as hub:
             self.hub = hub
             await self._sign_what_is_left(hub)
-            async with self._listening(hub) as pulling:
+            async with self._listening(hub) as tasks:
                 _log.warning("hub.listening", listen=where_from(self.config), storage=_kind(hub))
                 systemd.notify("READY=1")
                 if ready is not None:
                     ready(self)
-                await self._stopped_or_broken(hub, pulling)
+                await self._stopped_or_broken(hub, tasks)
                 systemd.notify("STOPPING=1")
         _log.info("hub.stopped")
 
@@ -77,14 +78,16 @@ class App:
         else:
             settle(data)
 
-    async def _stopped_or_broken(self, hub: Hub, pulling: asyncio.Task[None]) -> None:
+    async def _stopped_or_broken(self, hub: Hub, tasks: list[asyncio.Task[None]]) -> None:
         """Wait for `stop`. Raises what the storage died of: then a new process is to open it.
 
-        A bug of the puller goes through too: a hub that pulls nothing must not look alive.
+        A bug of a task goes through too: a hub that pulls nothing, lets nobody in, or hears of no
+        revocation must not look alive.
         """
         stopping = asyncio.ensure_future(self.stopping.wait())
         try:
-            await asyncio.wait((stopping, hub.broken, pulling), return_when=asyncio.FIRST_COMPLETED)
+            ends: list[asyncio.Future[Any]] = [stopping, hub.broken, *tasks]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopping.cancel()
         if self.stopping.is_set():
@@ -92,7 +95,9 @@ class App:
         if hub.broken.done():
             _log.error("hub.broken", code=hub.broken.result().code)
             raise hub.broken.result()
-        pulling.result()
+        for task in tasks:
+            if task.done():
+                task.result()
 
     async def _sign_what_is_left(self, hub: Hub) -> None:
         sites = await hub.storage.sites()
@@ -103,7 +108,7 @@ class App:
         _log.info("hub.opened", sites=len(sites), instance=hub.storage.instance)
 
     @contextlib.asynccontextmanager
-    async def _listening(self, hub: Hub) -> AsyncIterator[asyncio.Task[None]]:
+    async def _listening(self, hub: Hub) -> AsyncIterator[list[asyncio.Task[None]]]:
         puller = Puller(hub)
         async with contextlib.AsyncExitStack() as stack:
             tasks = [asyncio.create_task(_again(hub, "pull", puller.run), name="puller")]
@@ -111,7 +116,7 @@ class App:
             if hub.authority is None:
                 served = api.make_app(hub)
                 served.add_routes(puller.routes())
-                await self._listen(stack, hub, "api", served, None)
+                tasks += await self._listen(stack, hub, "api", served, None)
             else:
                 contexts, est = Contexts(hub), Est(hub)
                 served = api.make_app(hub)
@@ -121,11 +126,11 @@ class App:
                 links.add_routes(est.renewal())
                 renewing = api.surrounded(hub, gate(hub, "renew"))
                 renewing.add_routes(est.renewal())
-                await self._listen(stack, hub, "api", served, contexts.api)
-                await self._listen(stack, hub, "link", links, contexts.link)
-                await self._listen(stack, hub, "renew", renewing, contexts.renew)
+                tasks += await self._listen(stack, hub, "api", served, contexts.api)
+                tasks += await self._listen(stack, hub, "link", links, contexts.link)
+                tasks += await self._listen(stack, hub, "renew", renewing, contexts.renew)
                 tasks.append(asyncio.create_task(_again(hub, "watch", contexts.watch)))
-            yield tasks[0]
+            yield tasks
 
     async def _listen(
         self,
@@ -134,16 +139,17 @@ class App:
         name: Literal["api", "link", "renew"],
         served: web.Application,
         context: ssl.SSLContext | None,
-    ) -> None:
+    ) -> list[asyncio.Task[None]]:
         config = self.config
         where = {"api": config.api, "link": config.link_at, "renew": config.renew_at}[name]
-        host, port = await stack.enter_async_context(listening(served, where, context))
+        host, port, tasks = await stack.enter_async_context(listening(served, where, context))
         hub.ports[name] = port
         scheme = "http" if context is None else "https"
         url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
         self.urls[name] = url
         if name == "api":
             self.url = url
+        return tasks
 
 
 async def _ended(tasks: list[asyncio.Task[None]]) -> None:
@@ -153,13 +159,14 @@ async def _ended(tasks: list[asyncio.Task[None]]) -> None:
 
 
 async def _again(hub: Hub, what: str, work: Callable[[], Awaitable[None]]) -> None:
-    """Work until cancelled; a storage that is out of reach for a while does not end it."""
+    """Work until cancelled; a storage that is busy or out of reach for a while does not end it."""
     while True:
         try:
             await work()
-        except StoreFailed as error:
+        except (SyncError, CertsError) as error:
             _log.warning(f"hub.{what}_failed", code=error.code)
-            hub.failed(error)
+            if isinstance(error, StoreFailed):
+                hub.failed(error)
         await asyncio.sleep(AGAIN_S)
 
 

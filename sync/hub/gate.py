@@ -16,11 +16,15 @@ from typing_extensions import override
 
 from certs import authority, tls
 from certs.errors import CertsError
+from sync import places
 from sync.errors import SyncError, TheirsInvalid
 from sync.hub import logs
 from sync.hub.est import DEVICE, refused
 from sync.hub.rooms import Hub
 
+CONNECTIONS_MAX: Final = 8
+BACKEND_MAX: Final = 32
+"""Connections of one device, and of one backend."""
 _READS: Final = frozenset({"GET", "HEAD"})
 _PULL: Final = re.compile(r"/sites/[^/]+/sync/v1(?:/.*)?")
 _site_uri = re.compile(r"locker://(?P<operator>[^/]+)/site/(?P<site>[a-z0-9-]{1,32})").fullmatch
@@ -39,6 +43,7 @@ def gate(hub: Hub, kind: Kind) -> Middleware:
         except (SyncError, CertsError) as error:
             await refused(hub, kind, error, address=request.remote or "")
             raise
+        places.known(request, f"pin {pin}", CONNECTIONS_MAX if site_id else BACKEND_MAX)
         with hub.peers.asking(pin, site_id, request.transport):
             return await handler(request)
 

@@ -6,6 +6,7 @@ renew  the same, but its dates do not count           renewal alone
 """
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ from typing import Final
 from aiohttp import web
 
 from certs import authority, tls
+from sync import places
 from sync.errors import TheirsInvalid
 from sync.hub import ca, logs
 from sync.hub.authority import HubAuthority, digest, read
@@ -21,9 +23,8 @@ from sync.hub.config import Listener
 from sync.hub.gate import watched
 from sync.hub.rooms import Hub
 
-SHUTDOWN_S: Final = 0.5
-"""How long requests under way may take once the hub is to stop."""
-HANDSHAKE_S: Final = 10.0
+STRANGERS_MAX: Final = 256
+"""Connections of a listener over which nobody has been let in yet."""
 LOOK_S: Final = 2.0
 """How often a hub looks whether its authority or somebody's right to connect has changed."""
 SEEN_S: Final = 300.0
@@ -35,30 +36,20 @@ _log = logs.get("listeners")
 @asynccontextmanager
 async def listening(
     app: web.Application, where: Listener, context: ssl.SSLContext | None
-) -> AsyncIterator[tuple[str, int]]:
-    """Serve an application; yield (host, port). Raises `TheirsInvalid` `hub.unavailable`."""
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_S)
-    await runner.setup()
-    try:
-        server = await _server(runner, where, context)
-        try:
-            host, port = server.sockets[0].getsockname()[:2]
-            yield host, port
-        finally:
-            server.close()
-    finally:
-        await runner.cleanup()
+) -> AsyncIterator[tuple[str, int, list[asyncio.Task[None]]]]:
+    """Serve an application; yield (host, port, tasks that end by a bug alone).
+
+    Raises `TheirsInvalid` `hub.unavailable`.
+    """
+    listener = _listener(where)
+    host, port = listener.getsockname()[:2]
+    async with places.serving(app, listener, context, strangers_max=STRANGERS_MAX) as accepts:
+        yield host, port, [] if accepts is None else [accepts]
 
 
-async def _server(
-    runner: web.AppRunner, where: Listener, context: ssl.SSLContext | None
-) -> asyncio.Server:
-    handshake_s = None if context is None else HANDSHAKE_S
-    assert runner.server is not None, "it was set up"
+def _listener(where: Listener) -> socket.socket:
     try:
-        return await asyncio.get_running_loop().create_server(
-            runner.server, where.host, where.port, ssl=context, ssl_handshake_timeout=handshake_s
-        )
+        return places.listen(where.host, where.port)
     except OSError as error:
         raise TheirsInvalid(
             "hub.unavailable",

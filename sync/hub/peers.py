@@ -7,13 +7,13 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import IPv6Address, ip_address
 from typing import Final
+
+from sync.places import network_of
 
 ADDRESSES_MAX: Final = 4_096
 POLITE_S: Final = 0.5
 """So long a link may take to end politely; then it is cut off."""
-_PREFIX_BITS: Final = 64
 
 
 class Peers:
@@ -65,12 +65,12 @@ class Pace:
     def may(self, address: str) -> bool:
         """Say whether an address may go on; nothing is counted."""
         now_ms = _now_ms()
-        each = _left(self._spent.get(_place(address), (0, now_ms)), self._each, now_ms)
+        each = _left(self._spent.get(network_of(address), (0, now_ms)), self._each, now_ms)
         return each < self._each and _left(self._all, self._together, now_ms) < self._together
 
     def count(self, address: str) -> None:
         """Count one."""
-        now_ms, place = _now_ms(), _place(address)
+        now_ms, place = _now_ms(), network_of(address)
         spent = _left(self._spent.get(place, (0, now_ms)), self._each, now_ms)
         self._spent[place] = (spent + 1, now_ms)
         self._spent.move_to_end(place)
@@ -87,15 +87,3 @@ def _left(was: tuple[int, int], minute: int, now_ms: int) -> int:
 
 def _now_ms() -> int:
     return int(asyncio.get_running_loop().time() * 1_000)
-
-
-def _place(address: str) -> str:
-    """Return what counts as one address: of IPv6 the network that one household has."""
-    try:
-        parsed = ip_address(address.partition("%")[0])
-    except ValueError:
-        return ""
-    if not isinstance(parsed, IPv6Address):
-        return address
-    mapped = parsed.ipv4_mapped
-    return str(mapped) if mapped else f"{int(parsed) >> _PREFIX_BITS:016x}"

@@ -28,6 +28,7 @@ LISTENING_ROOMS = {
     "gateway/exchange.py": "who pulls from a site: [sync] listen, mutual TLS",
     "gateway/web/installer": "installers on the LAN: [installer] listen, TLS",
     "sync/hub/listeners.py": "the hub: [api], [link], [renew] listen",
+    "sync/places.py": "how those of the hub and [sync] listen accept: so many, and who goes first",
 }
 # What is open when the configuration says nothing of it ("" is nothing at all).
 GATEWAY_LISTENS = {"kiosk": "127.0.0.1:8600", "sync": "", "installer": ""}
