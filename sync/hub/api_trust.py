@@ -24,11 +24,12 @@ Pin = Annotated[str, Meta(pattern=r"^[0-9a-f]{8,64}$")]
 
 
 class InvitationAsked(Body, frozen=True, kw_only=True):
-    """For which site a gateway may enrol: one that is known, or a new one."""
+    """For which site a gateway may enrol: known, new, or (`again`) one that has ended."""
 
     by: str = ""
     site: SiteId
     hours: Annotated[int, Meta(ge=1, le=claims.HOURS_MAX)] = claims.HOURS_MAX
+    again: bool = False
 
 
 class InvitationMade(Answer, frozen=True, kw_only=True):
@@ -142,13 +143,16 @@ class EndAsked(Body, frozen=True, kw_only=True):
 # --- claims ---------------------------------------------------------------------------------------
 
 
-async def invite(hub: Hub, site_id: str, hours: int, by: str) -> InvitationMade:
+async def invite(
+    hub: Hub, site_id: str, hours: int, by: str, *, again: bool = False
+) -> InvitationMade:
     """Make a claim, and tell it this once."""
     known = _with_authority(hub)
-    made = await hub.claims.create(site_id, hours=hours, by=by)
+    made = await hub.claims.create(site_id, hours=hours, by=by, revives=again)
     url = hub.url("api")
     told = claim.Invitation(made.claim, known.fingerprint, url)
-    await hub.storage.audit("", "claim.made", {"claim": made.id, "site": site_id, "by": by})
+    told_of = {"claim": made.id, "site": site_id, "by": by} | ({"again": True} if again else {})
+    await hub.storage.audit("", "claim.made", told_of)
     return InvitationMade(
         id=made.id, site=site_id, ends_ms=made.ends_ms, letters=claim.write(made.claim),
         text=told.text(), root=known.fingerprint, url=url,
@@ -278,7 +282,8 @@ def _csr(text: str) -> bytes:
 
 async def _invite(call: Call) -> InvitationMade:
     call.caller.need_site(call.body.site)
-    return await invite(call.hub, call.body.site, call.body.hours, call.by)
+    asked: InvitationAsked = call.body
+    return await invite(call.hub, asked.site, asked.hours, call.by, again=asked.again)
 
 
 async def _invitations(call: Call) -> InvitationsShown:
@@ -328,7 +333,7 @@ ROUTES: Final = (
         "POST", "/invitations", "inviteGateway",
         "Make a one-time claim by which a gateway enrols as one site. It is told once.",
         _invite, InvitationMade, InvitationAsked, roles=_OPERATOR,
-        refusals=("hub.no_authority", "claim.many"),
+        refusals=("hub.no_authority", "claim.many", "claim.site_ended"),
     ),
     Route(
         "GET", "/invitations", "listInvitations", "The claims of the last day, without the claims.",

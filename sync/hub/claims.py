@@ -21,7 +21,7 @@ from certs import claim as claims
 from sync.errors import TheirsInvalid
 from sync.hub.clock import Clock
 from sync.hub.registry import check_site_id
-from sync.hub.storage import Moved, Record, Storage
+from sync.hub.storage import Moved, Record, Site, Storage
 
 KIND: Final = "claim"
 HOURS_MAX: Final = 24
@@ -38,7 +38,10 @@ State = Literal["open", "used", "ended"]
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """A record's content. `pin` and `log_key`: who burnt it, at `used_ms`."""
+    """A record's content. `pin` and `log_key`: who burnt it, at `used_ms`.
+
+    `revives`: a site that has ended may begin again by it.
+    """
 
     site_id: str
     state: State
@@ -49,6 +52,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     pin: str = ""
     log_key: str = ""
     used_ms: int = 0
+    revives: bool = False
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,9 +93,15 @@ class Claims:
     def __init__(self, storage: Storage, clock: Clock, random: Callable[[int], bytes]) -> None:
         self._storage, self._clock, self._random = storage, clock, random
 
-    async def create(self, site_id: str, *, hours: int = HOURS_MAX, by: str = "") -> Made:
-        """Make a claim for a site, known or not. Raises `site.id`, `claim.hours`, `claim.many`."""
+    async def create(
+        self, site_id: str, *, hours: int = HOURS_MAX, by: str = "", revives: bool = False
+    ) -> Made:
+        """Make a claim for a site, known or not; one that has ended only where it `revives`.
+
+        Raises `site.id`, `claim.site_ended`, `claim.hours`, `claim.many`.
+        """
         check_site_id(site_id)
+        check_ended(await self._storage.site(site_id), revives=revives)
         if not 1 <= hours <= HOURS_MAX:
             raise TheirsInvalid("claim.hours", f"A claim is good for 1 to {HOURS_MAX} hours.")
         if await self._sweep() >= OPEN_MAX:
@@ -99,7 +109,7 @@ class Claims:
         secret, now = self._random(claims.CLAIM_BYTES), self._clock.utc_ms()
         kept = Kept(
             site_id=site_id, state="open", made_ms=now, ends_ms=now + hours * _HOUR_MS,
-            by=by, claim=base64.b64encode(secret).decode(),
+            by=by, claim=base64.b64encode(secret).decode(), revives=revives,
         )  # fmt: skip
         name = claims.claim_id(secret)
         await self._storage.add_record("", KIND, name, msgspec.json.encode(kept))
@@ -153,6 +163,10 @@ class Claims:
         """Return which site a checked claim is for."""
         return _kept(record).site_id
 
+    def revives(self, record: Record) -> bool:
+        """Return whether a site that has ended may begin again by a checked claim."""
+        return _kept(record).revives
+
     async def burn(self, record: Record, pin: str, log_key: bytes) -> Burnt:
         """Burn a claim that was checked; who comes second is refused (`claim.refused`)."""
         kept = _kept(record)
@@ -198,6 +212,16 @@ class Claims:
             ends_ms=kept.ends_ms,
             by=kept.by,
             used_ms=kept.used_ms,
+        )
+
+
+def check_ended(site: Site | None, *, revives: bool) -> None:
+    """Refuse (`claim.site_ended`) a site whose log says that it has ended, unless that is meant."""
+    if site is not None and not site.enabled and not revives:
+        raise TheirsInvalid(
+            "claim.site_ended",
+            "Its log has ended. To let it begin again: locker-hub claim create SITE --again.",
+            site=site.site_id,
         )
 
 

@@ -22,7 +22,7 @@ from certs.errors import CertsError
 from certs.keys import Verifier
 from certs.trust import NONCE_BYTES
 from sync.errors import SyncError, TheirsInvalid
-from sync.hub import denials, logs
+from sync.hub import claims, denials, logs
 from sync.hub.authority import HubAuthority
 from sync.hub.devices import Device
 from sync.hub.peers import Pace
@@ -153,7 +153,7 @@ async def enrolled(hub: Hub, body: bytes) -> EnrolAnswer:
     """Burn the claim that a request proves, and take its gateway in.
 
     Raises TrustInvalid `enrol.request`, CertificateInvalid, `TheirsInvalid` `claim.refused`,
-    `claim.other_site`, `site.keys`.
+    `claim.other_site`, `claim.site_ended`, `site.keys`.
     """
     request, csr, proof, log_key = enrol.read_request(body)
     key = authority.read_csr(csr)
@@ -173,8 +173,14 @@ async def enrolled(hub: Hub, body: bytes) -> EnrolAnswer:
     known = await hub.storage.site(site_id)
     if known is not None and vkey not in known.vkeys and len(known.vkeys) >= KEYS_MAX:
         raise TheirsInvalid("site.keys", "Ask why this site was replaced so often.", site=site_id)
+    claims.check_ended(known, revives=hub.claims.revives(claim))
     burnt = await hub.claims.burn(claim, pin, log_key)
     site = await _taken_in(hub, site_id, vkey)
+    if not site.enabled:
+        site = await hub.registry.revive(site_id)
+        told = {"claim": burnt.id, "by": burnt.by}
+        await hub.storage.audit(site_id, "site.revived", told)
+        _log.warning("site.revived", site=site_id)
     site = await hub.registry.use_key_version(site_id, _version(site, request.key_versions))
     now_ms = hub.clock.utc_ms()
     chain = _authority(hub).issue_device(key, site_id, now_ms // 1_000)
@@ -183,8 +189,8 @@ async def enrolled(hub: Hub, body: bytes) -> EnrolAnswer:
         issued_ms=now_ms, ends_s=_ends_s(chain),
     )  # fmt: skip
     replaced = await hub.devices.enrol(device, again=burnt.again)
-    told = {"pin": pin[:16], "claim": burnt.id, "by": burnt.by, "again": burnt.again}
-    await hub.storage.audit(site_id, "device.enrolled", told)
+    enrolled_as = {"pin": pin[:16], "claim": burnt.id, "by": burnt.by, "again": burnt.again}
+    await hub.storage.audit(site_id, "device.enrolled", enrolled_as)
     for one in replaced:
         await hub.storage.audit(site_id, "device.replaced", {"pin": one.pin[:16], "by": pin[:16]})
     await hub.cut()

@@ -23,6 +23,9 @@ from sync.origin import Origin, Ring, epoch_order
 LABEL_CHARACTERS_MAX: Final = 64
 KEYS_MAX: Final = 16
 """Keys of one site: each replaced gateway has another."""
+REVIVED: Final = "revived"
+"""Records of sites that began again after their end: how far their logs were then."""
+_CURRENT: Final = "current"
 _TRIES: Final = 5
 _site_id = re.compile(r"[a-z0-9-]{1,32}").fullmatch
 _url = re.compile(r"https?://[A-Za-z0-9.:\[\]-]{1,255}(?:/[A-Za-z0-9._~/-]{0,255})?").fullmatch
@@ -143,6 +146,25 @@ class Registry:
     async def end(self, site_id: str) -> Site:
         """Switch a site off for good: its own log says that it has ended."""
         return await self._change(site_id, enabled=False)
+
+    async def revive(self, site_id: str) -> Site:
+        """Switch a site on again; what its logs of until now say of its end counts no more."""
+        site = await self.get(site_id)
+        if site.enabled:
+            return site
+        ended = {log.origin: log.size for log in await self.shelf_of(site).logs() if not log.own}
+        data = msgspec.json.encode(ended)
+        if not await self._storage.add_record(site_id, REVIVED, _CURRENT, data):
+            before = await self._storage.record(site_id, REVIVED, _CURRENT)
+            assert before is not None, "records of this kind are never dropped"
+            await self._storage.change_record(site_id, before, data)
+        return await self._change(site_id, enabled=True)
+
+    async def ended(self, site_id: str, origin: str, index: int) -> bool:
+        """Say whether an entry that ends a site still does: none from before it began again."""
+        record = await self._storage.record(site_id, REVIVED, _CURRENT)
+        over = {} if record is None else msgspec.json.decode(record.data, type=dict[str, int])
+        return index >= over.get(origin, 0)
 
     async def heal(self, site_id: str) -> Site:
         """Lift a site's fence: its gateway holds nothing of this hub that this hub does not."""

@@ -58,21 +58,22 @@ class Follower:
         for at in range(max(first, log.oldest), log.size, READ_ENTRIES):
             for item in await shelf.read(log.origin, at, min(at + READ_ENTRIES, log.size)):
                 if any(mark in item.entry for mark in _MARKS):
-                    ref = f"{Origin.parse(log.origin).log}{item.index}"
-                    site = await self._heard(site, ref, item.entry)
+                    site = await self._heard(site, log.origin, item.index, item.entry)
         self._at[log.origin] = log.size
         if log.size - _noted(noted) >= NOTE_EVERY and log.size // NOTE_EVERY != first // NOTE_EVERY:
             await self._note(site.site_id, _name(log), noted, log.size)
         return site
 
-    async def _heard(self, site: Site, ref: str, data: bytes) -> Site:
+    async def _heard(self, site: Site, origin: str, index: int, data: bytes) -> Site:
+        ref = f"{Origin.parse(origin).log}{index}"
         try:
             fact = facts.from_entry(entries.parse(data))
         except TheirsInvalid:
             return site  # another version's: what it says is for a later hub
         if isinstance(fact, facts.KeyRotated) and fact.use == "log":
             return await self._another_key(site, ref, fact.vkey)
-        if isinstance(fact, facts.SiteDecommissioned) and site.enabled:
+        ends = isinstance(fact, facts.SiteDecommissioned) and site.enabled
+        if ends and await self._registry.ended(site.site_id, origin, index):
             site = await self._registry.end(site.site_id)
             await self._storage.audit(site.site_id, "site.decommissioned", {"entry": ref})
             _log.warning("site.decommissioned", site=site.site_id, entry=ref)

@@ -114,8 +114,8 @@ class Stage:
         assert self.hub.authority is not None
         return self.hub.authority
 
-    async def invite(self, site: str = SITE) -> str:
-        made = await self.hub.claims.create(site, by="ops")
+    async def invite(self, site: str = SITE, *, revives: bool = False) -> str:
+        made = await self.hub.claims.create(site, by="ops", revives=revives)
         return claim.Invitation(made.claim, self.known.fingerprint, self.hub.url("api")).text()
 
     async def enrolled(self, site: str = SITE) -> Gateway:
@@ -346,6 +346,33 @@ async def test_a_site_has_one_gateway_and_what_the_older_one_signed_stays_good(
     assert (status, told["code"], told["evidence"]["why"]) == (403, "device.revoked", "replaced")
     assert len((await stage.hub.registry.get(SITE)).vkeys) == 2
     assert {"device.replaced", "device.revoked"} <= set(await stage.audited())
+
+
+async def test_a_site_that_ended_begins_again_only_where_that_is_meant(stage: Stage) -> None:
+    hub = stage.hub
+    await stage.enrolled()
+    before = await stage.invite()
+    await hub.registry.end(SITE)
+    with pytest.raises(TheirsInvalid) as caught:
+        await stage.invite()
+    assert caught.value.code == "claim.site_ended"
+    # A claim of before the end is not burnt, and lets nobody in.
+    for _ in range(2):
+        with pytest.raises(Refused) as refused:
+            await Gateway(stage).enrol(before)
+        assert (refused.value.status, refused.value.code) == (409, "claim.site_ended")
+    assert not (await hub.registry.get(SITE)).enabled
+    gateway = Gateway(stage)
+    again = await stage.invite(revives=True)
+    await gateway.enrol(again)
+    assert (await hub.registry.get(SITE)).enabled
+    assert (await gateway.ask(f"/sites/{SITE}/trust"))[0] == 200
+    audit = await stage.audited()
+    assert audit.count("site.revived") == 1
+    await hub.registry.end(SITE)
+    with pytest.raises(Refused) as refused:
+        await Gateway(stage).enrol(again)
+    assert refused.value.code == "claim.refused", "once"
 
 
 async def test_bad_requests_are_bounded_and_named(small: Stage) -> None:

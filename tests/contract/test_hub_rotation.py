@@ -109,3 +109,20 @@ async def test_a_site_that_ended_is_switched_off_and_its_devices_after_its_link(
     assert await hub.hub.devices.pins("0042") == {pin}
     await Puller(hub.hub)._after("0042")
     assert await hub.hub.devices.pins("0042") == frozenset()
+
+
+async def test_a_site_that_began_again_is_not_ended_by_the_old_entry_read_once_more(
+    hub: Stage,
+) -> None:
+    registry = hub.hub.registry
+    hub.site.write(facts.SiteDecommissioned(by="support:eva", why="closed"))
+    await hub.push()
+    assert not (await registry.get("0042")).enabled
+    assert (await registry.revive("0042")).enabled
+    assert (await registry.revive("0042")).enabled, "twice is as good as once"
+    assert (await Follower(hub.hub.storage, registry).follow("0042")).enabled
+    hub.site.write(facts.SiteDecommissioned(by="support:eva", why="closed for good"))
+    await hub.push()
+    assert not (await registry.get("0042")).enabled
+    await registry.revive("0042")
+    assert (await Follower(hub.hub.storage, registry).follow("0042")).enabled

@@ -30,7 +30,9 @@ from sync.codes import CodeKey
 from sync.errors import Reason, StoreFailed, TheirsInvalid
 from sync.hub import cli, config, folder, issue, rooms, systemd
 from sync.hub.app import App
+from sync.hub.commands import _shared as shared
 from sync.hub.keys import Keys
+from sync.hub.rooms import Hub
 
 LIMIT_S = 30
 HUB = Path(sys.executable).with_name("locker-hub")
@@ -330,6 +332,22 @@ def test_restored_fences_every_site_and_heal_lifts_it(data: Path, vkey: str) -> 
     assert healed == {"site": "0042", "fenced": False}
     assert done("site", "list", "--config", data).out == "0042  no link\n"
     assert "store" in done("restored", "--config", data).out
+    assert audited(data, "") == [("markRestored", shared.me())] * 3
+    assert audited(data, "0042").count(("healSite", shared.me())) == 2
+
+
+def audited(data: Path, site: str) -> list[tuple[str, str]]:
+    """Return what was done without an entry, and by whom."""
+
+    async def lines(hub: Hub) -> list[tuple[str, str]]:
+        found = await hub.storage.audited(site, 0, 1_000)
+        return [
+            (str(one.evidence["what"]), str(one.evidence["by"]))
+            for one in found
+            if one.code == "api.did"
+        ]
+
+    return shared.with_hub(folder.read(data), lines)
 
 
 # --- a hub that runs ----------------------------------------------------------------------------

@@ -16,8 +16,6 @@ from sync.hub import api_trust
 from sync.hub.commands import _shared as shared
 from sync.hub.rooms import Hub
 
-BY = "console"
-
 
 @click.group()
 def command() -> None:
@@ -47,7 +45,7 @@ def add(  # one option each
     request = _request(csr)
 
     async def here(hub: Hub) -> dict[str, Any]:
-        return _plain(await api_trust.add_backend(hub, name, request, sites, BY))
+        return _plain(await api_trust.add_backend(hub, name, request, sites, shared.me()))
 
     chosen = shared.read(file)
     body = {"name": name, "csr": base64.b64encode(request).decode(), "sites": list(sites)}
@@ -80,7 +78,7 @@ def end(name: str, file: Path, *, as_json: bool) -> None:
     """Forget the backend NAME: what it has open ends now."""
 
     async def here(hub: Hub) -> dict[str, Any]:
-        return _plain(await api_trust.end_backend(hub, name, BY))
+        return _plain(await api_trust.end_backend(hub, name, shared.me()))
 
     chosen = shared.read(file)
     path = f"/backends/{name}/end"

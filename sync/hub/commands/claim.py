@@ -14,8 +14,6 @@ from sync.hub.authority import grouped
 from sync.hub.commands import _shared as shared
 from sync.hub.rooms import Hub
 
-BY = "console"
-
 
 @click.group()
 def command() -> None:
@@ -28,9 +26,10 @@ def command() -> None:
     "--hours", default=claims.HOURS_MAX, show_default=True,
     type=click.IntRange(1, claims.HOURS_MAX), help="How long it is good.",
 )  # fmt: skip
+@click.option("--again", is_flag=True, help="SITE was decommissioned: let it begin again.")
 @shared.config
 @shared.as_json
-def create(site: str, hours: int, file: Path, *, as_json: bool) -> None:
+def create(site: str, hours: int, file: Path, *, again: bool, as_json: bool) -> None:
     """Let one gateway enrol as SITE, once. SITE may be new: it is added when the gateway enrols.
 
     Prints 26 letters, and a QR code with them, the root's fingerprint and the hub's address.
@@ -38,10 +37,10 @@ def create(site: str, hours: int, file: Path, *, as_json: bool) -> None:
     """
 
     async def here(hub: Hub) -> dict[str, Any]:
-        return _plain(await api_trust.invite(hub, site, hours, BY))
+        return _plain(await api_trust.invite(hub, site, hours, shared.me(), again=again))
 
     chosen = shared.read(file)
-    body = {"site": site, "hours": hours}
+    body = {"site": site, "hours": hours} | ({"again": True} if again else {})
     told = shared.either(chosen, here, lambda: shared.asked(chosen, "POST", "/invitations", body))
     shared.tell(told, _invitation(told), as_json=as_json)
 
@@ -72,7 +71,7 @@ def end(name: str, file: Path, *, as_json: bool) -> None:
     """End a claim, so that nobody enrols by it."""
 
     async def here(hub: Hub) -> dict[str, Any]:
-        return _plain(await api_trust.uninvite(hub, name, BY))
+        return _plain(await api_trust.uninvite(hub, name, shared.me()))
 
     chosen = shared.read(file)
     path = f"/invitations/{name}/end"

@@ -11,8 +11,6 @@ from sync.hub import api_trust
 from sync.hub.commands import _shared as shared
 from sync.hub.rooms import Hub
 
-BY = "console"
-
 
 @click.group()
 def command() -> None:
@@ -48,7 +46,7 @@ def revoke(site: str, pin: str, file: Path, *, as_json: bool) -> None:
     """
 
     async def here(hub: Hub) -> dict[str, Any]:
-        return _plain(await api_trust.revoke(hub, site, pin, BY))
+        return _plain(await api_trust.revoke(hub, site, pin, shared.me()))
 
     chosen = shared.read(file)
     path, body = f"/sites/{site}/devices/revoke", {"pin": pin} if pin else {}
@@ -65,7 +63,7 @@ def enable(site: str, pin: str, file: Path, *, as_json: bool) -> None:
     """Let the gateway of SITE with this PIN (its first digits) in again."""
 
     async def here(hub: Hub) -> dict[str, Any]:
-        return _plain(await api_trust.enable(hub, site, pin, BY))
+        return _plain(await api_trust.enable(hub, site, pin, shared.me()))
 
     chosen = shared.read(file)
     path = f"/sites/{site}/devices/enable"

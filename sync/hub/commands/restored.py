@@ -21,6 +21,8 @@ def command(file: Path, *, as_json: bool) -> None:
 
     async def here(hub: Hub) -> dict[str, object]:
         sites = await hub.restored()
+        told = {"instance": hub.storage.instance, "sites": str(len(sites))}
+        await hub.auditor.did("", "markRestored", shared.me(), told)
         epochs = {one.site_id: one.epoch for one in sites}
         return {"instance": hub.storage.instance, "fenced": epochs}
 

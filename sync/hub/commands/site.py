@@ -117,7 +117,8 @@ def heal(site: str, file: Path, *, as_json: bool) -> None:
     """
 
     async def here(hub: Hub) -> None:
-        await hub.heal(site)
+        healed = await hub.heal(site)
+        await hub.auditor.did(site, "healSite", shared.me(), {"epoch": healed.epoch})
 
     shared.with_hub(shared.read(file), here)
     shared.tell({"site": site, "fenced": False}, f"{site} is healed", as_json=as_json)

@@ -32,6 +32,8 @@ def export_file(site: str, stick: Path, file: Path, *, as_json: bool) -> None:
         shelf = await hub.shelf(site)
         visit = await _visit(hub, site)
         told = await files.export(shelf, stick, cosign=visit.cosign)
+        about = {"entries": str(told.entries), "receipts": str(told.receipts)}
+        await hub.auditor.did(site, "exportStick", shared.me(), about)
         return {"entries": told.entries, "receipts": told.receipts, "file": str(stick)}
 
     told = shared.with_hub(shared.read(file), here)
@@ -56,6 +58,8 @@ def import_file(site: str, stick: Path, file: Path, *, as_json: bool) -> None:
     async def here(hub: Hub) -> dict[str, object]:
         visit = await _visit(hub, site)
         told = await files.load(await hub.shelf(site), stick)
+        about = {"entries": str(told.entries), "refused": str(len(told.refused))}
+        await hub.auditor.did(site, "importStick", shared.me(), about)
         for found in told.found:
             await visit.found(Found(found.verdict.value, found.origin, {"peer": found.theirs}))
         for one in told.refused:
