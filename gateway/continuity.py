@@ -19,7 +19,9 @@ from typing import Final
 
 import msgspec
 
-from certs.note import Checkpoint
+from certs.errors import CertsError
+from certs.keys import Verifier
+from certs.note import Checkpoint, open_checkpoint
 from gateway import identity
 from gateway.clock import replace_durably
 from gateway.errors import GatewayError
@@ -117,10 +119,11 @@ def next_epoch(known: list[str]) -> str:
     return f"e{counter}-{secrets.token_hex(4)}"
 
 
-def compare(data: Path, told: Mapping[str, tuple[int, bytes]]) -> tuple[str, int] | None:
-    """Return why this epoch is over by what a peer holds of us, and the latest counter it saw.
+def compare(data: Path, told: Mapping[str, tuple[int, bytes]]) -> tuple[str, int, str] | None:
+    """Return why this epoch is over if a peer holds this of us, the latest counter, and which log.
 
-    `told` is {origin: (size, root)}. None where it holds what we hold, or less of it. Blocks.
+    `told` is {origin: (size, root)}. None where it holds what we hold, or less of it. A table is
+    not signed: have the checkpoint of that log shown (`is_ours`) before anything ends. Blocks.
     """
     names = identity.load_names(data)
     ours = f"{names.operator}/{names.writer}/"
@@ -134,14 +137,31 @@ def compare(data: Path, told: Mapping[str, tuple[int, bytes]]) -> tuple[str, int
                 continue
             epoch, head = Origin.parse(origin).epoch, heads.get(origin)
             if epoch_order(epoch) > epoch_order(names.epoch):
-                return "overtaken", epoch_order(epoch)[0]
+                return "overtaken", epoch_order(epoch)[0], origin
             if epoch != names.epoch:
                 continue
             if head is None or size > head.size:
-                return "rolled_back", 0
+                return "rolled_back", 0, origin
             if root_at(size, log.nodes(head)) != root:
-                return "forked", 0
+                return "forked", 0, origin
     return None
+
+
+def is_ours(data: Path, note: str, origin: str, size: int, root: bytes) -> bool:
+    """Say whether a key of our own logs signed this head of a log. Blocks."""
+    signer = Origin.parse(origin).signer
+    with LogFile.open(database_of(data)) as log:
+        own = [head for head in log.heads() if head.own]
+    public = {
+        Verifier.from_vkey(head.vkey).public
+        for head in own
+        if Origin.parse(head.origin).signer == signer
+    }
+    try:
+        said = open_checkpoint(note, *(Verifier(origin, one) for one in sorted(public)))
+    except CertsError:
+        return False
+    return said == Checkpoint(origin, size, root)
 
 
 def begin_epoch(data: Path) -> str:

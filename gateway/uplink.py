@@ -3,8 +3,8 @@
 What arrives is durable before it is told. The site loses nothing without the link and decides
 nothing by it: entries of the hub go to the engine as any other input, and what the peer knows of
 *us* that we do not know ends this life, for an epoch is over when somebody has seen more of it than
-we have. What the hub still holds of our *older* epochs comes back by the same link; then the book
-is folded again, and only then may a fence be lifted.
+we have, and shows our signature over it. What the hub still holds of our *older* epochs comes back
+by the same link; then the book is folded again, and only then may a fence be lifted.
 """
 
 import asyncio
@@ -90,7 +90,8 @@ class Uplink:
         self._site, self._wire = site, wire
         self._store, self._clock, self._outlets, self._kept = store, clock, outlets, before
         self._owed: dict[str, int] = {}
-        self._came_back = self._forked = False
+        self._came_back = self._forked = self._overtaken = False
+        self._unproved: set[str] = set()
 
     @property
     def stand(self) -> Stand:
@@ -127,6 +128,7 @@ class Uplink:
             stack.push_async_callback(ws.close)
             self.stand.up = True
             self.stand.connects += 1
+            self._unproved.clear()
             self._outlets.post(LinkUp(now=self._clock.now()))
             _log.info("link.up", hub=self.url)
             try:
@@ -252,10 +254,9 @@ class Uplink:
         """Learn what the hub holds of our older epochs that is not here."""
         self._owed, epoch = {}, self._epoch()
         self.stand.held = dict(told)
+        # Told, and not shown yet: nothing is settled with a hub that speaks of a later epoch of us.
+        self._overtaken = any(size and self._is_later(one, epoch) for one, size in told.items())
         for origin, size in told.items():
-            if size and self._is_later(origin, epoch):
-                await self._overtaken(origin)
-                return
             log = await self._store.log(origin)
             ours = self._accepts(origin) and Origin.parse(origin).voice is Writer.SITE
             if ours and (log is None or (not log.own and log.size < size)):
@@ -268,7 +269,7 @@ class Uplink:
             return False
         return epoch_order(Origin.parse(origin).epoch) > epoch_order(epoch)
 
-    async def _overtaken(self, origin: str) -> None:
+    async def _is_overtaken(self, origin: str) -> None:
         """Somebody wrote as us after this epoch: we are an old copy, or there are two of us.
 
         An old copy begins one epoch more. One that did so before and is overtaken again is a clone:
@@ -299,6 +300,12 @@ class Uplink:
         over = _OVER.get(found.what)
         if over is not None and log is not None and log.own:
             await self._outlets.epoch_over(over, 0)
+        elif found.what == "overtaken" and self._is_later(found.origin, self._epoch()):
+            await self._is_overtaken(found.origin)
+        elif found.what == "unproved":
+            # Our own key signed none of it: the epoch goes on, and a person hears who says so.
+            self._unproved.add(found.origin)
+            self._outlets.trouble("link.unproved", found.origin, True)
         elif found.what == "fork":
             # What the other history says cannot come back here: no fence is lifted by itself.
             self._forked = True
@@ -308,7 +315,7 @@ class Uplink:
 
     def _settle(self) -> None:
         """Say so when the hub holds nothing of us that is not here."""
-        if self._owed or self._forked:
+        if self._owed or self._forked or self._overtaken:
             return
         if self._came_back:
             self._came_back = False
@@ -321,6 +328,8 @@ class Uplink:
         stand.instance = instance
         stand.held[origin] = max(size, stand.held.get(origin, 0))
         self._outlets.trouble("link.stuck", origin, False)
+        if origin not in self._unproved:  # on this link the hub says what we hold, no more
+            self._outlets.trouble("link.unproved", origin, False)
 
 
 def arrived(clock: Clock, origin: str, items: Sequence[Item]) -> EntriesArrived:

@@ -150,8 +150,10 @@ class PeerHolds(msgspec.Struct, frozen=True):
 class Found(msgspec.Struct, frozen=True):
     """Something that a person should hear of. No answer.
 
-    `what`: a `frontier.Verdict` (`fork`, `rolled_back`, `peer_rolled_back`), `refused` (what the
-    peer sent of this log was not taken), `refused_by_peer`, or `stuck`.
+    `what`: a `frontier.Verdict` (`fork`, `rolled_back`, `peer_rolled_back`), `overtaken` (a site
+    wrote in a later epoch), `refused` (what the peer sent of this log was not taken),
+    `refused_by_peer`, or `stuck`. Of an own log only what its own signature showed (`sync.shown`);
+    what it did not show is `unproved`, and `claims` in the evidence says what the peer said.
     """
 
     what: str

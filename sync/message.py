@@ -5,8 +5,9 @@ default is left out. The encoding is deterministic (RFC 8949 4.2.1), and whoever
 that differ from their own re-encoding. Only maps, lists, texts, byte
 strings, booleans and integers occur; nothing has an indefinite length, a tag or a fraction.
 
-Logs are named by their place in a table that a hello carries: `frame`, `seal` and `annex` speak of
-the sender's own table; `want`, `have` and `receipt` of the table of whom they are sent to.
+Logs are named by their place in a table that a hello carries: `frame`, `seal`, `annex` and
+`checkpoint` speak of the sender's own table; `want`, `have` and `receipt` of the table of whom they
+are sent to.
 
 A message type or a key that a newer peer uses and we do not know is ignored (`Read` says so).
 Codes of `TheirsInvalid`: `exchange.message_size`, `exchange.message` (with what is wrong).
@@ -191,7 +192,16 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True):
     data: Annotated[bytes, Meta(min_length=1, max_length=32 * 1024)]
 
 
-Message = Hello | Want | Frame | Seal | Annexed | Have | Receipt | Trouble | Piece
+class Signed(msgspec.Struct, frozen=True, kw_only=True):
+    """The receiver's own signature (its lines) over a log of which it holds less, or another."""
+
+    origin: Place
+    size: Count
+    root: Annotated[bytes, Meta(min_length=32, max_length=32)]
+    lines: Annotated[str, Meta(min_length=1, max_length=4096)]
+
+
+Message = Hello | Want | Frame | Seal | Annexed | Have | Receipt | Trouble | Piece | Signed
 _TYPES: Final[tuple[type[Message], ...]] = (
     Hello,
     Want,
@@ -202,6 +212,7 @@ _TYPES: Final[tuple[type[Message], ...]] = (
     Receipt,
     Trouble,
     Piece,
+    Signed,
 )
 
 

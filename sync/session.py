@@ -51,6 +51,7 @@ from sync.message import (
     Piece,
     Receipt,
     Seal,
+    Signed,
     Trouble,
     Want,
 )
@@ -255,7 +256,7 @@ class Session:
                 self._spend(now_ms)
                 return self._seldom(one, now_ms)
 
-    def _seldom(self, one: Hello | Want | Receipt | Trouble, now_ms: int) -> list[Output]:
+    def _seldom(self, one: Hello | Want | Receipt | Trouble | Signed, now_ms: int) -> list[Output]:
         match one:
             case Hello():
                 return self._terms.greeted(one)
@@ -266,6 +267,8 @@ class Session:
                 return [self._receipt(one)]
             case Trouble():
                 return self._trouble(one)
+            case Signed():
+                return self._terms.shown(one)
             case _:
                 assert_never(one)
 
@@ -292,8 +295,7 @@ class Session:
         if origin not in self._terms.names and origin not in self._terms.theirs:
             return []
         if trouble.code == "exchange.fork":
-            self._terms.forked(origin)
-            return [Found("fork", origin, evidence)]
+            return self._terms.forked(origin, evidence)
         self._sender.stop(origin)
         return [Found("refused_by_peer", origin, evidence)]
 
@@ -310,6 +312,7 @@ class Session:
             del self._cosign_at[origin]
             outputs.append(Cosign(origin))
         outputs += self._sender.pump(now_ms)
+        outputs += self._terms.claims.overdue(now_ms)
         wake = self._deadline()
         if wake is not None and wake != self._wake:
             self._wake = wake
@@ -319,6 +322,7 @@ class Session:
 
     def _deadline(self) -> int | None:
         times = [self._sender.deadline(), self._receiver.deadline(), *self._cosign_at.values()]
+        times.append(self._terms.claims.deadline())
         if self.peer is None:
             times.append(self._started_at + HELLO_MS)
         return min((at for at in times if at is not None), default=None)

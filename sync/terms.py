@@ -10,6 +10,9 @@ from typing import Final
 
 import msgspec
 
+from certs.errors import CertsError
+from certs.keys import Verifier
+from certs.note import Checkpoint, open_checkpoint, parse_note
 from sync import message
 from sync.entry import Writer
 from sync.errors import TheirsInvalid
@@ -27,17 +30,20 @@ from sync.exchange import (
 )
 from sync.frontier import EMPTY, Head, Verdict, compare
 from sync.merkle import EMPTY_ROOT
-from sync.message import CREDIT_BYTES, ORIGINS_MAX, Hello, Part, Row, Trouble, Want, Wanted
+from sync.message import CREDIT_BYTES, ORIGINS_MAX, Hello, Part, Row, Signed, Trouble, Want, Wanted
 from sync.origin import Origin, epoch_order
 from sync.receiving import Incoming, Receiver
 from sync.sending import Outgoing, Sender
 from sync.shelf import Log
+from sync.shown import Claims
 
 CODECS: Final = (0, 1, 2)
 STUCK_AFTER: Final = 2
 """The same request, answered twice with what had to be refused: say so, and ask less often."""
 ANNEX: Final = "annex"
 SNAPSHOT: Final = "snapshot"
+CHECKPOINT: Final = "checkpoint"
+"""Shows the receiver's own signature over what it seems to have lost, and understands it."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,12 +76,14 @@ class Terms:
         self.peer: Hello | None = None
         self.fruitless = dict(options.memory.fruitless)
         self.foreign = 0
+        self.claims = Claims()
         self._is = options
         self._sender, self._receiver = sender, receiver
         self._annexes_from: Mapping[str, int] = {}
         self._time_ms = 0
         self._asked = False
         self._forks: set[str] = set()
+        self._showed: set[str] = set()
         self._cleared: set[tuple[str, Head]] = set()
         self._comparing: dict[tuple[str, int], list[tuple[bytes, Wanted | None]]] = {}
         self._parts: dict[int, Part] = {}
@@ -128,7 +136,7 @@ class Terms:
             log = self.logs[name]
             rows.append(message.row(before, name, log.size, Head.of(log.size, log.root).tag))
             before = name
-        can = [ANNEX] + [SNAPSHOT] * self._is.serves_snapshot
+        can = [ANNEX, CHECKPOINT] + [SNAPSHOT] * self._is.serves_snapshot
         hello = Hello(
             major=MAJOR,
             instance=bytes.fromhex(self._is.instance),
@@ -181,11 +189,14 @@ class Terms:
         if first:
             common = set(hello.codecs) & set(self._is.codecs)
             self._sender.codecs = tuple(sorted(common)) or (0,)
+            self.claims.shows = CHECKPOINT in hello.can
         outputs: list[Output] = []
         for place in range(known, len(names)):
             row = hello.table[place]
             self._receiver.logs.append(Incoming(names[place], place))
             outputs += self._meet(names[place], place, Head(row.size, row.tag))
+        if first:
+            outputs += self._show_later()
         if first or len(names) > known:
             outputs.append(self._want())
         return outputs
@@ -224,21 +235,41 @@ class Terms:
                 outputs += self._serve(origin, wanted)
         return outputs
 
-    def forked(self, origin: str) -> None:
-        """The peer says that this log has two histories."""
-        self._forks.add(origin)
-        self._sender.stop(origin)
-        self._receiver.stop(origin)
+    def forked(self, origin: str, evidence: Mapping[str, object]) -> list[Output]:
+        """The peer says that this log has two histories. Of whose log it is wants to see both."""
+        self._stop_fork(origin)
+        mine = self.logs.get(origin)
+        if mine is None or not mine.own:
+            shown = [] if mine is None else self._show(mine)
+            return [*shown, Found(Verdict.FORK.value, origin, evidence)]
+        return [*self.claims.said(Verdict.FORK.value, origin, mine.size, None, evidence)]
+
+    def shown(self, signed: Signed) -> list[Output]:
+        """Take in the checkpoint of a log of ours. What our key did not sign proves nothing."""
+        if signed.origin >= len(self.theirs):
+            raise _refused("place", "Speak of a log of the hello.", place=signed.origin)
+        origin = self.theirs[signed.origin]
+        try:
+            text = Checkpoint(origin, signed.size, signed.root).text()
+            checkpoint = open_checkpoint(f"{text}\n{signed.lines}", *self._own_keys(origin))
+        except CertsError:
+            return []
+        return [*self.claims.shown(checkpoint)]
 
     def _meet(self, origin: str, place: int, theirs: Head) -> list[Output]:
         """Compare one log of the peer's table with ours, and decide whether to want it."""
         mine = self.logs.get(origin)
         if mine is None:
+            later = self._later_than_us(origin, theirs)
             if not _is_origin(origin) or not self._is.accepts(origin):
                 self.foreign += 1
-                return []
-            return self._take_up(origin, place, 0, theirs)
-        outputs = [] if mine.own else self._take_up(origin, place, mine.size, theirs)
+                return later
+            return [*later, *self._take_up(origin, place, 0, theirs)]
+        outputs: list[Output] = []
+        if not mine.own:
+            outputs = self._take_up(origin, place, mine.size, theirs)
+            if theirs.size <= mine.size and theirs != Head.of(mine.size, mine.root):
+                outputs += self._show(mine)
         if 0 < theirs.size < mine.size:
             return [*outputs, *self._compare(origin, theirs, None)]
         return [*outputs, *self._judge(origin, theirs, EMPTY_ROOT, say=True)]
@@ -270,18 +301,84 @@ class Terms:
             own=mine.own,
             peers_own=peers_own and not mine.own,
         )
-        evidence = {"mine": mine.size, "theirs": theirs.size}
+        evidence: dict[str, object] = {"mine": mine.size, "theirs": theirs.size}
         if verdict is Verdict.FORK:
             self._forks.add(origin)
-            return self.stop("exchange.fork", origin, {**evidence, "tag": theirs.tag.hex()})
+            evidence |= {"tag": theirs.tag.hex()}
+            told = self.stop("exchange.fork", origin, evidence)
+            if not mine.own:
+                return told
+            evidence["code"] = "exchange.fork"
+            return [told[0], *self.claims.said(verdict.value, origin, mine.size, theirs, evidence)]
         self._cleared.add((origin, theirs))
         outputs: list[Output] = []
         if say and 0 < theirs.size <= mine.size and self.peer is not None:
             # An acknowledgement that a cut link lost comes again with the next hello.
             outputs.append(PeerHolds(origin, theirs.size, self.peer.instance.hex()))
-        if say and verdict in {Verdict.ROLLED_BACK, Verdict.PEER_ROLLED_BACK}:
+        if say and verdict is Verdict.ROLLED_BACK:
+            outputs += self.claims.said(verdict.value, origin, mine.size, theirs, evidence)
+        if say and verdict is Verdict.PEER_ROLLED_BACK:
             outputs.append(Found(verdict.value, origin, evidence))
         return outputs
+
+    # --- what is shown for it -------------------------------------------------------------------
+
+    def _show(self, log: Log) -> list[Output]:
+        """Show the peer its own signature over what it seems to have lost, once."""
+        theirs = _voice(log.origin) is not self._is.side
+        if not theirs or not self.claims.shows or log.origin not in self.names:
+            return []
+        if log.origin in self._showed:
+            return []
+        self._showed.add(log.origin)
+        checkpoint, place = Checkpoint.parse(parse_note(log.note)[0]), self.names.index(log.origin)
+        lines = [one.line() for one in parse_note(log.note)[1] if one.name == log.origin]
+        signed = Signed(origin=place, size=log.size, root=checkpoint.root, lines="".join(lines))
+        return [Send(message.encode(signed))]
+
+    def _show_later(self) -> list[Output]:
+        """Show a site what it wrote in epochs after the latest that it names: it is an old copy."""
+        if self._is.side is Writer.SITE:
+            return []
+        named = [Origin.parse(one) for one in self.theirs if _is_origin(one)]
+        epochs = [epoch_order(one.epoch) for one in named if one.voice is Writer.SITE]
+        later = [
+            self.logs[origin]
+            for origin in sorted(self.logs if epochs else ())
+            if _voice(origin) is Writer.SITE
+            and epoch_order(Origin.parse(origin).epoch) > max(epochs)
+        ]
+        return [output for log in later if log.size for output in self._show(log)]
+
+    def _later_than_us(self, origin: str, theirs: Head) -> list[Output]:
+        """A log of ours that we do not have, of a later epoch: somebody wrote as us after us."""
+        if self._is.side is Writer.HUB or not theirs.size or not self._own_keys(origin):
+            return []
+        epoch = epoch_order(Origin.parse(origin).epoch)
+        if any(epoch <= epoch_order(one.epoch) for one in self._own()):
+            return []
+        return [*self.claims.said("overtaken", origin, 0, theirs, {"theirs": theirs.size})]
+
+    def _own(self) -> list[Origin]:
+        return [Origin.parse(log.origin) for log in self.logs.values() if log.own]
+
+    def _own_keys(self, origin: str) -> list[Verifier]:
+        """Return our keys as they sign this log; none where it is not one of our writer's."""
+        if not _is_origin(origin):
+            return []
+        signer = Origin.parse(origin).signer
+        own = [log for log in self.logs.values() if log.own]
+        public = {
+            Verifier.from_vkey(log.vkey).public
+            for log in own
+            if Origin.parse(log.origin).signer == signer
+        }
+        return [Verifier(origin, one) for one in sorted(public)]
+
+    def _stop_fork(self, origin: str) -> None:
+        self._forks.add(origin)
+        self._sender.stop(origin)
+        self._receiver.stop(origin)
 
     def _ask_for(self, origin: str, wanted: Wanted) -> list[Output]:
         """Begin to serve a log, once it is sure that what the peer holds of it is ours."""

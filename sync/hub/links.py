@@ -53,8 +53,9 @@ class Links:
     def may_begin(self, site_id: str, utc_ms: int) -> bool:
         """Say whether an epoch of the hub may begin because a link says that the last one is lost.
 
-        Nobody signs that claim, and a site has room for 64 logs: one an hour. This is memory of one
-        process, so a database that was put back under another process is always heard.
+        Our own signature is shown for it, but a site has room for 64 logs, and what it shows it can
+        show again: one an hour. This is memory of one process, so a database that was put back
+        under another process is always heard.
         """
         last = self._lost.get(site_id)
         if last is not None and 0 <= utc_ms - last < LOST_MS:

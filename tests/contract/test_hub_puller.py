@@ -15,6 +15,7 @@ import pytest
 from aiohttp import web
 
 from certs.keys import SigningKey
+from certs.note import Checkpoint, parse_note, sign_checkpoint
 from sync import message
 from sync.errors import StoreFailed
 from sync.exchange import Found, Memory, Part
@@ -27,10 +28,11 @@ from sync.hub.links import SAID_MAX, SAID_MS
 from sync.hub.puller import Puller
 from sync.hub.rooms import Hub, assembled
 from sync.link import WEBSOCKET, Summary
-from sync.message import Hello
+from sync.message import Hello, Signed
 from sync.origin import Ring
 from sync.pullclient import pull
 from sync.session import Counters
+from sync.shelf import Log
 from tests.hub_stage import KEYS, clock, config
 from tests.hubs import NOW_MS, opened
 from tests.pull_server import CUSTODY, SITE_SEED, served, serving
@@ -279,17 +281,55 @@ async def test_a_site_that_breaks_every_rule_does_not_fill_the_audit(hub: Hub) -
     assert hub.links.may_say("0042", NOW_MS + SAID_MS), "an hour later"
 
 
-async def test_who_says_that_our_lanes_are_lost_begins_one_epoch_an_hour_at_most(hub: Hub) -> None:
+def boasts(origin: str, size: int, *can: str) -> bytes:
+    """Return the hello of somebody who says to hold so much of a lane of ours."""
+    row = message.row("", origin, size, Head.of(size, bytes(32)).tag)
+    hello = Hello(
+        major=1, instance=b"bad peer", nonce=bytes(8), codecs=[0], can=list(can), table=[row]
+    )
+    return message.encode(hello)
+
+
+async def lane_of(hub: Hub) -> Log:
+    (ours, *_) = [log for log in await (await hub.shelf("0042")).logs() if log.own]
+    return ours
+
+
+async def test_who_says_and_does_not_show_that_our_lanes_are_lost_begins_no_epoch(
+    hub: Hub,
+) -> None:
+    before = await hub.add_site("0042", SITE_KEY.vkey)
+    name, ours = hub.storage.instance, await lane_of(hub)
+    async with served(Puller(hub).routes()) as address, aiohttp.ClientSession() as web_client:
+        url = f"{address}/sites/0042/link"
+        async with web_client.ws_connect(url, **WEBSOCKET) as ws, asyncio.timeout(WAITS_S):
+            await ws.send_bytes(boasts(ours.origin, 99))
+            while True:
+                if lines := await hub.storage.audited("0042", 0, 1000):
+                    break
+                await asyncio.sleep(0.02)
+    (line,) = lines
+    assert (line.code, line.evidence["claims"]) == ("log.unproved", "rolled_back")
+    after = await hub.registry.get("0042")
+    assert (after.epoch, after.fenced, hub.storage.instance) == (before.epoch, False, name)
+
+
+async def test_who_shows_that_our_lanes_are_lost_begins_one_epoch_an_hour_at_most(
+    hub: Hub,
+) -> None:
     await hub.add_site("0042", SITE_KEY.vkey)
     names = set()
     async with served(Puller(hub).routes()) as address, aiohttp.ClientSession() as web_client:
         for _ in range(5):
-            (ours, *_) = [log for log in await (await hub.shelf("0042")).logs() if log.own]
-            row = message.row("", ours.origin, 99, Head.of(99, bytes(32)).tag)
-            hello = Hello(major=1, instance=b"bad peer", nonce=bytes(8), codecs=[0], table=[row])
+            ours = await lane_of(hub)
+            text = Checkpoint(ours.origin, 99, bytes(32))
+            note = sign_checkpoint(text, hub.keys.log_key(ours.origin))
+            line = parse_note(note)[1][0].line()
+            signed = Signed(origin=0, size=99, root=bytes(32), lines=line)
             url = f"{address}/sites/0042/link"
             async with web_client.ws_connect(url, **WEBSOCKET) as ws, asyncio.timeout(WAITS_S):
-                await ws.send_bytes(message.encode(hello))
+                await ws.send_bytes(boasts(ours.origin, 99, "checkpoint"))
+                await ws.send_bytes(message.encode(signed))
                 async for _ in ws:
                     pass
             site = await hub.registry.get("0042")

@@ -4,12 +4,20 @@ import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gateway import continuity
 from gateway.core import fence
+from sync import message, shown
+from sync.entry import Writer
+from sync.exchange import Send
+from sync.pages import Told
+from sync.shelf import Log
+from sync.terms import Terms
 from tests.exchange_stage import Site, staged
 
+HONEST, ROW = Told.of, message.row
 OLD, NEW = "JD014600006281230704", "JD014600006281230705"
 
 
@@ -186,3 +194,39 @@ async def test_the_planted_gateway_without_a_fence_gives_the_stranger_s_parcel_a
     assert (await stage.type_code(used))["name"] == "collect.open"
     await stage.hands(door, parcel=False)
     await stage.shows("collect.thanks")
+
+
+async def test_a_hub_that_boasts_without_our_signature_ends_no_epoch_and_is_told_of(
+    stage: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await stage.begin()
+    await stage.deposit(OLD, await stage.courier())
+    await stage.agrees()
+    assert await stage.stop() == 0
+    before = stage.epoch
+
+    def boasts(log: Log) -> Told:
+        told = HONEST(log)
+        if "/site/" not in log.origin:
+            return told
+        return msgspec.structs.replace(told, size=told.size + 7)
+
+    def boasting(before: str, origin: str, size: int, tag: bytes) -> message.Row:
+        return ROW(before, origin, size + 7 * ("/site/" in origin), tag)
+
+    monkeypatch.setattr(Told, "of", boasts)
+    monkeypatch.setattr(shown, "SHOW_MS", 100)
+    hello = Terms._hello
+
+    def lies(self: Terms) -> Send:
+        with monkeypatch.context() as patch:
+            if self._is.side is Writer.HUB:
+                patch.setattr(message, "row", boasting)
+            return hello(self)
+
+    monkeypatch.setattr(Terms, "_hello", lies)
+    await stage.begin()
+    await stage.has(lambda: "link.unproved" in stage.alarms)
+    assert stage.epoch == before
+    assert not stage.book.fenced
+    monkeypatch.undo()

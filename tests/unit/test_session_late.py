@@ -71,7 +71,7 @@ def test_a_want_that_comes_before_the_comparison_waits_for_it(agree: bool) -> No
     root = now(site.shelf.root(CUSTODY, 4)) if agree else bytes(32)
     site.do(site.session.compared(CUSTODY, 4, root, 0))
     assert [load.first for load in site.loads] == ([4] if agree else [])
-    assert found(site) == ([] if agree else [("fork", "custody")])
+    assert found(site) == ([] if agree else [("unproved", "custody")])
     assert site.acknowledged == ({CUSTODY: 4} if agree else {})
 
 
@@ -86,7 +86,7 @@ def test_a_want_of_another_head_than_the_hellos_is_compared_anew() -> None:
     forked = End(Writer.SITE, site.shelf)
     hello = played(forked)
     tell(forked, want_at(hello, Head(10, b"another!")))
-    assert found(forked) == [("fork", "custody")]
+    assert found(forked) == [("unproved", "custody")]
     tell(forked, want_at(hello, head_at(site, CUSTODY, 10)))
     assert forked.loads == []
 

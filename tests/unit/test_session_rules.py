@@ -152,8 +152,8 @@ def test_a_want_of_more_than_is_held_waits_or_was_a_rollback() -> None:
     names = message.table(hello.table)
     want = Want(logs=[Wanted(names.index(CUSTODY), 5, b"12345678", 5)], credit=8192)
     tell(site, want)
-    assert found(site) == [("rolled_back", "custody")]
-    assert site.found[0].evidence == {"mine": 1, "theirs": 5}
+    assert found(site) == [("unproved", "custody")], "a played hub shows no signature"
+    assert site.found[0].evidence == {"claims": "rolled_back", "mine": 1, "theirs": 5}
     site.write(CUSTODY, *[entry(n) for n in range(9)])
     assert not site.loads, "what follows a rollback is not theirs to append to"
 
@@ -230,7 +230,7 @@ def test_a_receipt_names_the_store_and_another_stores_is_refused() -> None:
     receipt = Receipt(origin=0, size=1, lines="\u2014 x y\n", instance=b"restored")
     tell(site, receipt)
     assert site.closes[0].code == "exchange.instance"
-    assert hello.can == ["annex"]
+    assert hello.can == ["annex", "checkpoint"]
 
 
 def test_a_bad_receipt_is_told_and_stops_nothing() -> None:

@@ -64,7 +64,7 @@ def messages() -> str:
     return "\n".join(rows)
 
 
-NAMES = {"Annexed": "annex", "Trouble": "error", "Piece": "snapshot"}
+NAMES = {"Annexed": "annex", "Trouble": "error", "Piece": "snapshot", "Signed": "checkpoint"}
 """What the format calls these types."""
 
 TABLES = {"vocabulary": vocabulary, "custody": custody, "messages": messages}
