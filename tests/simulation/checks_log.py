@@ -15,6 +15,14 @@ from tests.simulation.disk import Stored, read
 MINUTE_MS = 60_000
 
 
+BRINGS = ("deposit", "take_back")
+PURPOSES = {
+    "collect": ("collect",), "courier": BRINGS, "deposit": BRINGS, "return": BRINGS,
+    "service": ("support",),
+}  # fmt: skip
+"""What a door may be opened for, by what a capability gives."""
+
+
 class IntentFirst(Checker):
     """No pulse without a durable intent that names its authority."""
 
@@ -35,6 +43,8 @@ class IntentFirst(Checker):
             lawful = parcel is not None and parcel.door == fact.door
         elif fact.by.startswith("support:"):
             lawful = self.watch.now_handling is not None and fact.purpose == "support"
+        elif fact.by in kept.accepted:
+            lawful = fact.purpose in PURPOSES.get(kept.accepted[fact.by].action, ())
         else:
             lawful = fact.by in kept.issued
         self.check(holds=lawful, why=f"{output} has no authority: {fact}")

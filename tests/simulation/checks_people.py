@@ -2,9 +2,11 @@
 
 from typing_extensions import override
 
+from certs.capability import Action
 from gateway.core import inputs, outputs
-from gateway.core.inputs import Button, Input
+from gateway.core.inputs import Button, Input, Trust
 from sync import codes, facts
+from tests.simulation.cards import ONCE, Card
 from tests.simulation.checkers import Checker
 from tests.simulation.disk import Stored
 from tests.simulation.tale import ParcelTale
@@ -66,6 +68,8 @@ class OpensOnlyItsOwn(Checker):
         given = self.watch.now_handling
         if fact.again is not None:
             return  # `OnePulse` follows the chain to the first, which is checked here
+        if fact.by in self.watch.tale.accepted:
+            return  # `CardsHold` knows whose it is
         match given:
             case inputs.CodeEntered():
                 typed = codes.normalise_typed(given.digits)
@@ -82,7 +86,7 @@ class OpensOnlyItsOwn(Checker):
         opened = door.opened_since_deposit and not door.open
         self.check(holds=opened, why=f"{row.ref}: never opened, or still open")
         self.check(holds=door.closed_empty is True, why=f"{row.ref}: not seen empty")
-        if fact.by == "code":
+        if not fact.by.startswith("support:"):
             passed = self.site.time.now - door.closed_at
             grace = self.site.settings.grace_ms * 99 // 100
             self.check(holds=passed >= grace, why=f"{row.ref}: {passed} ms after closing")
@@ -136,16 +140,90 @@ class RevokedWins(Checker):
     @override
     def drafted(self, row: Stored) -> None:
         fact = row.fact
-        if isinstance(fact, facts.OpenIntended) and fact.by in self.watch.tale.issued:
-            revoked = fact.by in self.watch.tale.revoked
+        tale = self.watch.tale
+        known = tale.issued | tale.accepted.keys()
+        if isinstance(fact, facts.OpenIntended) and fact.by in known:
+            revoked = self._ended(fact.by)
             self.check(holds=not revoked, why=f"{row.ref} is by {fact.by}, which is revoked")
 
     @override
     def put_out(self, output: outputs.Output) -> None:
         if isinstance(output, outputs.Pulse):
             intent = self.watch.tale.intents[output.intent]
-            revoked = intent.fact.by in self.watch.tale.revoked
+            revoked = self._ended(intent.fact.by)
             self.check(holds=not revoked, why=f"{output} by a grant that is revoked")
+
+    def _ended(self, by: str) -> bool:
+        """Return whether a right was revoked, or its capability denied."""
+        right = self.watch.tale.accepted.get(by)
+        denied = right is not None and right.cti in self.site.cards.denied
+        return denied or by in self.watch.tale.revoked
+
+
+class CardsHold(Checker):
+    """A capability does what it says, here, once or until its end, and nothing to a parcel."""
+
+    invariant = 4
+
+    @override
+    def start(self) -> None:
+        self.shown: dict[str, Card] = {}
+
+    @override
+    def booted(self) -> None:
+        self.shown = {}
+
+    @override
+    def given(self, given: Input) -> None:
+        if isinstance(given, inputs.CapabilityScanned):
+            known = self.site.cards.all.values()
+            self.shown[given.kiosk] = next(one for one in known if one.text == given.text)
+
+    @override
+    def drafted(self, row: Stored) -> None:
+        fact, given = row.fact, self.watch.now_handling
+        match fact:
+            case facts.CapabilityAccepted():
+                card = self.site.cards.all[fact.cti]
+                self.check(holds=card.good, why=f"{row.ref}: it is no capability of this site")
+                again = [ref for ref, one in self._rights().items() if one.cti == fact.cti]
+                self.check(holds=not again, why=f"{row.ref} after {again}")
+            case facts.OpenIntended() if fact.by in self._rights() and fact.again is None:
+                self._opens(row, fact, given)
+            case facts.CompartmentChecked() if fact.by in self._rights():
+                if self._rights()[fact.by].action == "service":
+                    parcel = self.watch.tale.door(fact.door or 0).parcel
+                    self.check(holds=parcel is None, why=f"{row.ref} says what became of {parcel}")
+            case _:
+                pass
+
+    def _rights(self) -> dict[str, facts.CapabilityAccepted]:
+        return self.watch.tale.accepted
+
+    def _opens(self, row: Stored, fact: facts.OpenIntended, given: Input | None) -> None:
+        card = self.site.cards.all[self._rights()[fact.by].cti]
+        once = card.action in ONCE and fact.purpose != "take_back"
+        used = once and card.cti in self.watch.tale.used
+        self.check(holds=not used, why=f"{row.ref}: {card.action.name} was used")
+        over = given is not None and fact.purpose != "take_back" and self._is_over(card, given)
+        self.check(holds=not over, why=f"{row.ref}: {card.action.name} is over")
+        if fact.purpose == "collect":
+            self.check(holds=fact.of == card.parcel, why=f"{row.ref}: it is for {card.parcel}")
+        if fact.purpose == "support":
+            parcel = self.watch.tale.door(fact.door or 0).parcel
+            self.check(holds=parcel is None, why=f"{row.ref} opens to {parcel}")
+        kiosk = getattr(given, "kiosk", None)
+        if kiosk is not None:
+            mine = self.shown.get(kiosk) is card
+            self.check(holds=mine, why=f"{row.ref}: nobody showed it at {kiosk}; {given}")
+
+    def _is_over(self, card: Card, given: Input) -> bool:
+        """Staff's is over when it may be; a recipient's when it surely is."""
+        now = given.now
+        if now.trust is Trust.FLOOR:
+            return False
+        far = -now.error_ms if card.action is Action.COLLECT else now.error_ms
+        return now.wall_ms + far >= card.ends_ms and card.action is not Action.RETURN
 
 
 class GuessingBounded(Checker):
@@ -231,4 +309,6 @@ class GuessingBounded(Checker):
                 self.at = when
 
 
-PEOPLE: tuple[type[Checker], ...] = (OpensOnlyItsOwn, CodeStaysGood, RevokedWins, GuessingBounded)
+PEOPLE: tuple[type[Checker], ...] = (
+    OpensOnlyItsOwn, CodeStaysGood, RevokedWins, CardsHold, GuessingBounded,
+)  # fmt: skip

@@ -11,7 +11,18 @@ from unittest.mock import patch
 
 from typing_extensions import override
 
-from gateway.core import choice, doors, grants, pickup, policy, recovery
+from certs import capability
+from gateway.core import (
+    access,
+    choice,
+    clocks,
+    doors,
+    grants,
+    pickup,
+    policy,
+    recovery,
+    technician,
+)
 from gateway.core.inputs import Input, Now, PulseResult, Recovered
 from gateway.core.outputs import Answer, Output, Pulse, Show
 from gateway.core.policy import Settings
@@ -19,6 +30,8 @@ from gateway.core.screen import Screen
 from gateway.core.state import Opening, Phase, State
 from sync import facts
 from sync.book import Book
+from sync.records import Grant
+from sync.rights import Rights
 from tests.simulation.shell import Shell
 from tests.simulation.site import Heart, Plan
 
@@ -255,6 +268,30 @@ def _late_is_forced(state: State, opening: Opening) -> None:
 _SEEN_OPEN = doors._seen_open
 
 
+def _is_used_never(rights: Rights, grant: Grant) -> bool:
+    return False
+
+
+def _for_any_site(data: bytes, signers: Any, audience: str) -> Any:
+    found = capability._read_claims(capability._load(capability._opened(data)[1]))
+    return _VERIFY(data, signers, found.audience)
+
+
+_VERIFY = capability.verify
+
+
+def _never_over(now: Now, until_ms: int) -> bool:
+    return False
+
+
+def _trust_without_denials(state: State, told: Any) -> None:
+    state.signers = told.signers
+
+
+def _technician_says_all(state: State, door: int) -> str:
+    return ""
+
+
 def _doubt_is_free(state: State, door: int) -> None:
     """A sensor that contradicts the book is not listened to."""
 
@@ -330,6 +367,31 @@ PLANTED: tuple[Planted, ...] = (
         "outcome written twice",
         ("03_every_intent_ends",),
         patches=((doors, "_end", _ended_twice),),
+    ),
+    Planted(
+        "a capability works twice",
+        ("04_cards_hold",),
+        patches=((Rights, "is_used", _is_used_never),),
+    ),
+    Planted(
+        "a capability of another site works",
+        ("04_cards_hold",),
+        patches=((capability, "verify", _for_any_site),),
+    ),
+    Planted(
+        "a capability that is over works",
+        ("04_cards_hold",),
+        patches=((clocks, "perhaps_over", _never_over), (clocks, "surely_over", _never_over)),
+    ),
+    Planted(
+        "a denied capability works",
+        ("05_revoked_wins",),
+        patches=((access, "trust_told", _trust_without_denials),),
+    ),
+    Planted(
+        "a technician's word frees a compartment",
+        ("04_cards_hold",),
+        patches=((technician, "_unsayable", _technician_says_all),),
     ),
     Planted(
         "sensor not listened to",

@@ -12,6 +12,7 @@ from gateway.core.recovery import recover
 from gateway.core.screen import Screen
 from sync import codes, facts
 from sync.holdings import identity_of
+from tests.simulation.cards import Cards
 from tests.simulation.checkers import Violated, Watch
 from tests.simulation.checks_doors import DOORS
 from tests.simulation.checks_log import LOG
@@ -73,6 +74,7 @@ class Site:
         self.slips: dict[str, Slip] = {}
         self.numbers: list[str] = []
         self.street = Street(self)
+        self.cards = Cards(self, seed)
         self.engine: Heart | None = None
         self.shell = plan.shell(self)
         self.shell.dead = True
@@ -227,6 +229,7 @@ class Site:
             raise Violated("no_bug", f"at start: {type(error).__name__}: {error}") from error
         self.carry_out(asked)
         self._prepare()
+        self.cards.tell()
         self.deliver(inputs.ClockAnchored(now=self.now(), source="ntp"))
         if life.dead:
             return
@@ -285,6 +288,9 @@ class Site:
     def _visitor(self, kiosk: str) -> Visitor | None:
         if self.swarm.hit("guesser"):
             return Guesser(self, kiosk)
+        somebody = self.cards.visitor(kiosk)
+        if somebody is not None:
+            return somebody
         waiting = [slip for slip in self.slips.values() if not slip.got and slip.tries < 6]
         if self.swarm.hit("used_code"):
             waiting = [slip for slip in self.slips.values() if slip.got] or waiting
@@ -292,13 +298,15 @@ class Site:
             return Recipient(self, kiosk, self.dice.choice(waiting))
         if not self.badges:
             return None
-        batch = []
-        for _ in range(self.dice.randint(1, 4)):
-            number = f"CANARY{self.dice.randint(10**9, 10**10 - 1)}"
-            self.numbers.append(number)
-            self.watch.secret(number)
-            batch.append(f"{number}#{len(self.numbers)}")
+        batch = [self.new_parcel() for _ in range(self.dice.randint(1, 4))]
         return Courier(self, kiosk, self.dice.choice(list(self.badges.values())), batch)
+
+    def new_parcel(self) -> str:
+        """Return a parcel that nobody has seen yet: its number, and which thing it is."""
+        number = f"CANARY{self.dice.randint(10**9, 10**10 - 1)}"
+        self.numbers.append(number)
+        self.watch.secret(number)
+        return f"{number}#{len(self.numbers)}"
 
     def mischief(self) -> None:
         """Once in a while something goes wrong, or stops going wrong."""
@@ -331,6 +339,8 @@ class Site:
             self.command(inputs.MapImported, map=self.world.map)
         if len(self.badges) > 1 and swarm.hit("revoked"):
             self.revoke(dice.choice(list(self.badges)))
+        if self.cards.some:
+            self.cards.deny()
         for line in (self.world.wear(), self.clocks.disturb()):
             if line:
                 self.say(line)

@@ -57,6 +57,8 @@ class Tale:
         self.parcels: dict[str, ParcelTale] = {}
         self.revoked: set[str] = set()
         self.issued: set[str] = set()
+        self.accepted: dict[str, facts.CapabilityAccepted] = {}
+        self.used: set[str] = set()  # ctis of the rights by which something came or went
         self.rows: dict[str, Stored] = {}
 
     def door(self, number: int) -> DoorTale:
@@ -74,6 +76,8 @@ class Tale:
         match fact:
             case facts.GrantIssued():
                 self.issued.add(row.ref)
+            case facts.CapabilityAccepted():
+                self.accepted[row.ref] = fact
             case facts.GrantRevoked(of=str(grant)):
                 self.revoked.add(grant)
             case facts.OpenIntended():
@@ -85,6 +89,10 @@ class Tale:
                 self._end(fact.of or "", row.ref)
             case _:
                 pass
+        if isinstance(fact, facts.ParcelCollected | facts.ParcelDeposited) and (
+            fact.by in self.accepted
+        ):
+            self.used.add(self.accepted[fact.by].cti)
         if fact is not None and fact.door is not None and not isinstance(fact, facts.URGENT):
             self._tell_door(self.door(fact.door), row, fact)
 
