@@ -16,6 +16,8 @@ TEXT_MAX = 100
 """Characters of a name or code that goes on record."""
 KINDS_MAX = 32
 """Different (what, why) counted at a time; one more is counted as `other`."""
+KINDS_A_MINUTE = 2
+"""Entries a minute that a flood of many kinds can cause, about: some 3,000 a day, one megabyte."""
 PIN_HEX = 64
 
 
@@ -29,7 +31,10 @@ def trust_told(state: State, told: TrustTold) -> None:
 
 
 def told(state: State, access: AccessTold) -> None:
-    """Put an attempt on record: the first of its kind at once, more of them once a minute."""
+    """Put an attempt on record: the first of its kind at once, more of them once a minute.
+
+    The more kinds there are at a time, the longer each is counted: the log grows no faster.
+    """
     kind = (_text(access.what), _text(access.why))
     if kind not in state.accesses and len(state.accesses) >= KINDS_MAX:
         kind = ("other", "")
@@ -41,7 +46,7 @@ def told(state: State, access: AccessTold) -> None:
 
 
 def again(state: State, key: str) -> None:
-    """A minute is over: write together what was counted in it."""
+    """Its time is over: write together what was counted in it."""
     what, _, why = key.partition(" ")
     count, by = state.accesses.pop((what, why))
     if count:
@@ -52,7 +57,8 @@ def _write(state: State, kind: tuple[str, str], by: str, count: int) -> None:
     what, why = kind
     state.write(facts.AccessJudged(what=what, by=by, why=why, count=count))
     state.accesses[kind] = 0, by
-    state.timers["access", f"{what} {why}"] = state.mono + state.settings.refusals_ms
+    minutes = max(1, len(state.accesses) // KINDS_A_MINUTE)
+    state.timers["access", f"{what} {why}"] = state.mono + minutes * state.settings.refusals_ms
 
 
 def _text(told: str) -> str:

@@ -172,17 +172,22 @@ def _refuse(state: State, kiosk: str, why: str, cti: str | None = None, count: i
         state.unscanned_why = why
     else:
         state.write(facts.CapabilityRefused(why=why, cti=cti))
-        state.timers["unscanned", ""] = state.mono + state.settings.refusals_ms
+        _count_more(state)
     ends = state.settings.result_ms
     state.show(kiosk, Screen("capability.refused", why=why, count=count, ends_ms=ends))
 
 
 def write_unscanned(state: State) -> None:
-    """Put the refusals counted since the last one on record together."""
+    """Put the refusals counted since the last one on record together, once a minute."""
     if state.unscanned:
         why, count = state.unscanned_why, state.unscanned
         state.write(facts.CapabilityRefused(why=why, count=count))
         state.unscanned = 0
+        _count_more(state)
+
+
+def _count_more(state: State) -> None:
+    state.timers["unscanned", ""] = state.mono + state.settings.refusals_ms
 
 
 # --- collecting -------------------------------------------------------------------------------

@@ -231,14 +231,17 @@ def _next_compartment(state: State, session: Session, least: facts.Size) -> None
 def _refusal(state: State, courier: str) -> str:
     """Return why nothing can be given away by this right at this moment, or nothing.
 
-    A right to one parcel opens one compartment at a time, at whatever kiosk it was shown.
+    Its end counts at each door: a screen can be kept for long. A right to one parcel opens one
+    compartment at a time, at whatever kiosk it was shown.
     """
     if state.book.fenced:
         return "site.fenced"
     right = grants.find(state, courier)
-    if right is None or right.grant not in ONCE:
-        return ""
-    return once_refusal(state, right)
+    if right is None:
+        return "staff.revoked"
+    if right.grant in ONCE:
+        return once_refusal(state, right)
+    return keypad.courier_refusal(state, right)
 
 
 def once_refusal(state: State, right: Grant) -> str:

@@ -54,8 +54,24 @@ def test_many_kinds_are_counted_as_other_and_texts_are_cut() -> None:
     assert len(judged(stage)) == KINDS_MAX + 1
     assert judged(stage)[-1] == ("other", "", 1)
     assert stage.recorded(facts.AccessJudged)[0].by == "x " * 50
-    stage.after(60_000)
+    stage.after(60_000 * KINDS_MAX // 2)
     assert judged(stage)[-1] == ("other", "", 2)
+
+
+def test_a_flood_of_many_kinds_fills_no_log() -> None:
+    """Each kind once a minute were 47,000 entries a day."""
+    stage, before = Stage(), 0
+    for minute in range(120):
+        for number in range(KINDS_MAX + 8):
+            tells(stage, what=f"w{number}")
+        stage.after(60_000)
+        if minute == 59:
+            before = len(judged(stage))
+    assert before < 250
+    assert len(judged(stage)) - before <= 3 * 60
+    told = stage.recorded(facts.AccessJudged)
+    waiting = sum(count for count, _ in stage.engine.state.accesses.values())
+    assert sum(fact.count for fact in told) + waiting == 120 * (KINDS_MAX + 8)
 
 
 def rotates(stage: Stage, **more: object) -> Answer:

@@ -682,26 +682,6 @@ def test_a_technician_never_opens_a_compartment_with_a_parcel() -> None:
     assert len(stage.pulses()) == before
 
 
-def test_a_technicians_word_ends_no_parcel() -> None:
-    """With no sensor to object, *empty* would free the door of a parcel, and a test open it."""
-    stage = Stage(trust=Trust.SYNCED, map=small_map(sensors=False))
-    stage.trusts()
-    door = stage.deposit()
-    stage.home()
-    before = len(stage.pulses())
-    technician(stage, str(door))
-    for button in (Button.EMPTY, Button.TEST, Button.DISABLE, Button.EMPTY, Button.TEST):
-        stage.press(button)
-    assert stage.screen().why == "service.occupied"
-    assert stage.engine.book.parcels
-    assert len(stage.pulses()) == before
-    assert not stage.recorded(facts.CompartmentChecked)
-    stage.home()
-    stage.press(Button.COLLECT)
-    stage.enter(stage.code())
-    assert stage.screen().name == "collect.opening"
-
-
 def test_a_technician_waits_for_a_fence_a_board_and_their_own_end() -> None:
     stage = synced()
     technician(stage)
