@@ -18,7 +18,7 @@ from typing import Final
 
 from certs import authority, enrol, tls
 from certs import trust as documents
-from certs.claim import Invitation
+from certs.claim import Invitation, claim_id
 from certs.errors import CertsError, TrustInvalid
 from certs.keys import SigningKey
 from gateway import identity, replacing, site, trust, wire
@@ -79,11 +79,13 @@ async def enrol_site(data: Path, invitation: Invitation, clock: Clock, say: Say)
     try:
         await _carry(machine, invitation.url.rstrip("/"), clock, say, name)
     except (GatewayError, CertsError) as error:
+        if error.code == "claim.refused" and (before := _before(data, invitation, versions)):
+            return before
         raise _failed(error) from error
     trusted, got = machine.trusted, machine.enrolled
     assert trusted is not None
     assert got is not None
-    known = HubTrust.of(trusted, got, invitation.url.rstrip("/"))
+    known = HubTrust.of(trusted, got, invitation.url.rstrip("/"), claim_id(invitation.claim))
     new = tls.Credentials(got.certificate, key)
     fetched = 0
     if not exists:
@@ -97,6 +99,16 @@ async def enrol_site(data: Path, invitation: Invitation, clock: Clock, say: Say)
     trust.save(data, known)
     trust.promote(data, new)
     return Enrolment(known, not exists, got.key_version, authority.ends_s(new.leaf), fetched)
+
+
+def _before(data: Path, invitation: Invitation, versions: tuple[int, ...]) -> Enrolment | None:
+    """Return what this claim brought already: power was lost after its last step, before a word."""
+    known = trust.load(data)
+    if known is None or known.claim != claim_id(invitation.claim):
+        return None
+    trust.drop_next(data)
+    own = trust.pairs(data)
+    return Enrolment(known, False, max(versions), authority.ends_s(own[0].leaf)) if own else None
 
 
 def _make(

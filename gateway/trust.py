@@ -51,9 +51,13 @@ class HubTrust(msgspec.Struct, frozen=True, kw_only=True):
     endorsement: str
     anchors: str
     denials: str
+    claim: str = ""
+    """The id (`certs.claim.claim_id`) of the claim that brought it."""
 
     @classmethod
-    def of(cls, trusted: enrol.Trusted, enrolled: enrol.Enrolled, api_url: str) -> "HubTrust":
+    def of(
+        cls, trusted: enrol.Trusted, enrolled: enrol.Enrolled, api_url: str, claim: str = ""
+    ) -> "HubTrust":
         """Return what an enrolment brought."""
         return cls(
             operator=enrolled.operator,
@@ -69,6 +73,7 @@ class HubTrust(msgspec.Struct, frozen=True, kw_only=True):
             endorsement=trusted.endorsement.signature,
             anchors=trusted.anchors,
             denials=trusted.denials,
+            claim=claim,
         )
 
     def certificates(self) -> tuple[x509.Certificate, ...]:

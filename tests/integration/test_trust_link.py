@@ -108,6 +108,12 @@ async def test_what_does_not_fit_is_refused_and_nothing_is_believed(
         assert good.text().split(":")[1] not in str(caught.value)
     assert trust.load(stage.data) is None
     await stage.enrol(good)
+    pin, held = stage.pin, trust.load(stage.data)
+    again = await stage.enrol(good)  # power was lost before it could say so: it is said now
+    assert (again.made, again.known, stage.pin) == (False, held, pin)
+    other = await stage.hubbub.invitation()
+    await stage.enrol(other)
+    assert stage.pin != pin
     with pytest.raises(EnrolFailed, match=r"claim\.refused"):  # burnt, and our keys are others now
         await stage.enrol(good)
 
