@@ -217,9 +217,10 @@ async def serving(
     if context is not None:
         gate = Places(listener, context, strangers_max=strangers_max)
         app.middlewares.insert(0, gate.middleware)
+    # No lingering: what is refused unread would be unpacked to its end, in this very loop.
     runner = web.AppRunner(
         app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_S,
-        keepalive_timeout=KEEPALIVE_S,
+        keepalive_timeout=KEEPALIVE_S, lingering_time=0.0,
     )  # fmt: skip
     try:
         await runner.setup()

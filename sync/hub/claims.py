@@ -135,6 +135,20 @@ class Claims:
             await self._change(record, kept)
         return self._shown(name, kept)
 
+    async def end_all(self, site_id: str = "") -> tuple[Shown, ...]:
+        """End every claim that somebody might enrol by (of one site), and return which.
+
+        After a restore: one that was burnt since the backup is open again, and in other hands.
+        """
+        found = [(one.id, _kept(one)) for one in await self._storage.records("", KIND)]
+        return tuple(
+            [
+                await self.end(name)
+                for name, kept in found
+                if kept.claim and site_id in {"", kept.site_id}
+            ]
+        )
+
     async def check(self, name: str, csr: bytes, log_key: bytes, proof: bytes, pin: str) -> Record:
         """Return the claim that this proves and that may be burnt for these keys.
 

@@ -23,6 +23,7 @@ from certs.keys import Verifier
 from certs.trust import NONCE_BYTES
 from sync.errors import SyncError, TheirsInvalid
 from sync.hub import claims, denials, logs
+from sync.hub.accounts import Budget
 from sync.hub.authority import HubAuthority
 from sync.hub.devices import Device
 from sync.hub.peers import Pace
@@ -35,10 +36,14 @@ DEVICE: Final = web.RequestKey("device", Device)
 SITE_TRUST: Final = "/sites/{site}/trust"
 BODY_S: Final = 10.0
 AT_ONCE_MAX: Final = 16
-"""Enrolments and renewals at once."""
-REFUSED_EACH: Final = 10
-REFUSED_ALL: Final = 1_200
-"""Enrolments that may be refused in a minute: from one address, and in all."""
+"""Enrolments at once, and renewals."""
+TRIED_EACH: Final = 10
+TRIED_ALL: Final = 1_200
+"""Enrolments in a minute that burn no claim: from one address, and in all."""
+RENEWED_EACH: Final = 24
+RENEWED_ALL: Final = 100_000
+"""Renewals in an hour: of one device, and in all. Each is a line of the audit."""
+HOUR_MS: Final = 3_600_000
 ASKED_EACH: Final = 120
 ASKED_ALL: Final = 12_000
 """Times and lists that are told in a minute."""
@@ -54,8 +59,10 @@ class Est:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._gate = asyncio.Semaphore(AT_ONCE_MAX)
-        self._refused = Pace(REFUSED_EACH, REFUSED_ALL)
+        self._enrolling = asyncio.Semaphore(AT_ONCE_MAX)
+        self._renewing = asyncio.Semaphore(AT_ONCE_MAX)
+        self._tried = Pace(TRIED_EACH, TRIED_ALL)
+        self._renewed = Budget(RENEWED_EACH, RENEWED_ALL, HOUR_MS)
         self._asked = Pace(ASKED_EACH, ASKED_ALL)
 
     def public(self) -> list[web.RouteDef]:
@@ -115,29 +122,38 @@ class Est:
 
     async def _enrol(self, request: web.Request) -> web.Response:
         address = request.remote or ""
-        if not self._refused.may(address):
+        if not self._tried.may(address):
             raise _often()
-        if self._gate.locked():
+        # Counted before its body comes: who sends slowly has no more tries at once than in a row.
+        self._tried.count(address)
+        body = await _body(request)
+        if self._enrolling.locked():
             raise TheirsInvalid("request.busy", "Ask again in a moment.", limit=AT_ONCE_MAX)
-        async with self._gate:
+        async with self._enrolling:
             try:
-                return _answered(await enrolled(self._hub, await _body(request)))
+                answer, again = await enrolled(self._hub, body)
             except (SyncError, CertsError) as error:
-                self._refused.count(address)
                 await refused(self._hub, "enrol", error, address=address)
                 if error.code == "claim.refused":  # which of the reasons it is, is told to nobody
                     raise TheirsInvalid(error.code, error.remedy) from None
                 raise
+        if not again:
+            self._tried.forgive(address)
+        return _answered(answer)
 
     async def _renew(self, request: web.Request) -> web.Response:
         device = request.get(DEVICE)
         if device is None:
             raise TheirsInvalid("device.unknown", "Renew with a gateway's certificate.")
-        if self._gate.locked():
+        body = await _body(request)
+        if self._renewing.locked():
             raise TheirsInvalid("request.busy", "Ask again in a moment.", limit=AT_ONCE_MAX)
-        async with self._gate:
+        async with self._renewing:
             try:
-                return _answered(await renewed(self._hub, device, await _body(request)))
+                name = f"{device.site_id} {device.device_id}"
+                if not self._renewed.take(name, self._hub.clock.utc_ms()):
+                    raise _often(device.site_id)
+                return _answered(await renewed(self._hub, device, body))
             except (SyncError, CertsError) as error:
                 await refused(self._hub, "renew", error, site_id=device.site_id)
                 raise
@@ -149,8 +165,8 @@ class Est:
         self._asked.count(address)
 
 
-async def enrolled(hub: Hub, body: bytes) -> EnrolAnswer:
-    """Burn the claim that a request proves, and take its gateway in.
+async def enrolled(hub: Hub, body: bytes) -> tuple[EnrolAnswer, bool]:
+    """Burn the claim that a request proves, and take its gateway in; say whether that was before.
 
     Raises TrustInvalid `enrol.request`, CertificateInvalid, `TheirsInvalid` `claim.refused`,
     `claim.other_site`, `claim.site_ended`, `site.keys`.
@@ -195,7 +211,7 @@ async def enrolled(hub: Hub, body: bytes) -> EnrolAnswer:
         await hub.storage.audit(site_id, "device.replaced", {"pin": one.pin[:16], "by": pin[:16]})
     await hub.cut()
     _log.warning("device.enrolled", site=site_id, pin=pin[:16], replaced=len(replaced))
-    return _answer(hub, site, chain)
+    return _answer(hub, site, chain), burnt.again
 
 
 async def renewed(hub: Hub, device: Device, body: bytes) -> EnrolAnswer:
@@ -219,7 +235,9 @@ async def refused(
 ) -> None:
     """Write a refusal down, as often as it may be said; never what was sent."""
     site_id = site_id or str(error.evidence.get("site", ""))
-    if not hub.links.may_say(site_id, hub.clock.utc_ms()):
+    # What anybody on the network can bring about has a budget of its own: it hides nothing else.
+    budget = site_id or f"/{what} {error.code}"
+    if not hub.links.may_say(budget, hub.clock.utc_ms()):
         return
     seen = {name: str(value)[:80] for name, value in error.evidence.items() if name != "site"}
     told = {"what": what} | seen | ({"address": address} if address else {})
@@ -303,5 +321,5 @@ def _answered(answer: msgspec.Struct) -> web.Response:
     )
 
 
-def _often() -> TheirsInvalid:
-    return TheirsInvalid("request.often", "Ask again in a minute.")
+def _often(site_id: str = "") -> TheirsInvalid:
+    return TheirsInvalid("request.often", "Ask again in a minute.", site=site_id)

@@ -78,6 +78,14 @@ class Pace:
             self._spent.popitem(last=False)
         self._all = (_left(self._all, self._together, now_ms) + 1, now_ms)
 
+    def forgive(self, address: str) -> None:
+        """Take one back: it was good."""
+        place, (spent, at_ms) = network_of(address), self._all
+        if place in self._spent:
+            each, each_ms = self._spent[place]
+            self._spent[place] = (max(0, each - 1), each_ms)
+        self._all = (max(0, spent - 1), at_ms)
+
 
 def _left(was: tuple[int, int], minute: int, now_ms: int) -> int:
     """Return what counts still of what was spent then."""

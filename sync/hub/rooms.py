@@ -132,8 +132,12 @@ class Hub:
         return site
 
     async def restored(self) -> tuple[Site, ...]:
-        """Mark this database as restored: another instance, every site fenced, epochs begun."""
+        """Mark this database as restored: another instance, every site fenced, epochs begun.
+
+        Claims end: those that were burnt since the backup would be good again.
+        """
         sites = await self.registry.restored()
+        await self._end_claims()
         await denials.again(self)
         for site in sites:
             await self._begins(site)
@@ -152,10 +156,16 @@ class Hub:
             _log.warning("hub.lost_again", site=site_id)
             return await self.registry.hold(site_id)
         await self.storage.renew_instance()
+        await self._end_claims(site_id)
         await denials.again(self)
         site = await self.registry.fence(await self.registry.get(site_id))
         await self._begins(site)
         return site
+
+    async def _end_claims(self, site_id: str = "") -> None:
+        for one in await self.claims.end_all(site_id):
+            told = {"claim": one.id, "site": one.site, "by": "restored"}
+            await self.storage.audit("", "claim.ended", told)
 
     async def _begins(self, site: Site) -> None:
         self.projections.forget(site.site_id)

@@ -1,7 +1,10 @@
 """Pins what hostile peers, with good certificates and without, cannot do to a hub and its wires."""
 
 import asyncio
+import contextlib
+import os
 import ssl
+import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,10 +12,11 @@ from typing import Any
 import aiohttp
 import pytest
 
-from certs import enrol, tls
+from certs import claim, enrol, tls
 from sync import places
-from sync.hub import listeners
-from tests.contract.test_hub_enrol import SITE, Gateway, Stage, made, running
+from sync.hub import claims, est, links, listeners
+from sync.hub.peers import Pace
+from tests.contract.test_hub_enrol import SITE, Gateway, Refused, Stage, made, running
 from tests.hubs import url_of
 from tests.trust_stage import Governed, governed, hands
 
@@ -178,3 +182,110 @@ async def test_a_gateways_pull_listener_is_no_place_for_strangers(stage: Governe
         for _, writer in held:
             writer.close()
         await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_a_body_that_is_refused_is_not_read_to_its_end(small: Stage) -> None:
+    context = tls.client(small.known.roots)
+    head = (
+        b"POST /api/v1/accounts HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        b"Content-Encoding: gzip\r\nContent-Length: 1000000000\r\n\r\n"
+    )
+    packed = zlib.compress(bytes(1 << 26), 9, wbits=31)
+    reader, writer = await _holds(small.hub.ports["api"], context, head + packed)
+    async with asyncio.timeout(5):  # the library would unpack for ten seconds more
+        assert (await reader.readline()).startswith(b"HTTP/1.1 401")
+        with contextlib.suppress(OSError, ssl.SSLError):
+            await reader.read()
+    writer.close()
+
+
+# --- storms ---------------------------------------------------------------------------------------
+
+
+async def test_slow_strangers_keep_nobody_from_renewing_or_enrolling(
+    small: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway, text = await small.enrolled(), await small.invite("0043")
+    context = tls.client(small.known.roots)
+    slow = f"POST {enrol.ENROL} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 999\r\n\r\n".encode()
+    held = [await _holds(small.hub.ports["api"], context, slow + b"{") for _ in range(30)]
+    await asyncio.sleep(0.2)
+    assert (await gateway.ask(f"/sites/{SITE}/trust"))[0] == 200
+    await gateway.renew()
+    status, told = await small.ask(context, enrol.ENROL, "api", "POST", b"{}")
+    assert (status, told["code"]) == (429, "request.often"), "of this address alone"
+    monkeypatch.setattr(Pace, "may", lambda *_: True)  # as from another address
+    try:
+        await Gateway(small, "0043").enrol(text)
+    finally:
+        for _, writer in held:
+            writer.close()
+
+
+async def test_a_device_that_renews_in_a_storm_is_told_to_wait(small: Stage) -> None:
+    gateway = await small.enrolled()
+    told = []
+    for number in range(est.RENEWED_EACH + 6):
+        try:
+            await gateway.renew(at=("link", "renew")[number % 2])
+        except Refused as refused:
+            told.append(refused.code)
+    assert told == ["request.often"] * 6
+    assert (await small.audited()).count("device.renewed") == est.RENEWED_EACH
+    assert len(await small.hub.devices.pins(SITE)) == 2
+    assert (await gateway.ask(f"/sites/{SITE}/trust"))[0] == 200, "all else goes on"
+
+
+async def test_a_burnt_claim_that_is_said_again_and_again_fills_no_audit(small: Stage) -> None:
+    text, gateway = await small.invite(), Gateway(small)
+    await gateway.enrol(text)
+    codes = set()
+    for _ in range(est.TRIED_EACH + 5):
+        try:
+            await gateway.enrol(text)
+        except Refused as refused:
+            codes.add(refused.code)
+    assert codes == {"request.often"}
+    assert (await small.audited()).count("device.enrolled") <= est.TRIED_EACH + 2
+
+
+# --- a hub out of a backup ------------------------------------------------------------------------
+
+
+async def test_a_claim_that_was_burnt_after_the_backup_is_not_good_again(small: Stage) -> None:
+    text, other = await small.invite(), await small.invite("0043")
+    backup = await small.hub.storage.records("", claims.KIND)
+    owner = await small.enrolled()
+    await owner.enrol(text)
+    for record in backup:  # the database is put back
+        await small.hub.storage.drop_record("", claims.KIND, record.id)
+        await small.hub.storage.add_record("", claims.KIND, record.id, record.data)
+    await small.hub.restored()
+    for found, site in ((text, SITE), (other, "0043")):
+        with pytest.raises(Refused) as refused:
+            await Gateway(small, site).enrol(found)
+        assert refused.value.code == "claim.refused"
+    assert await small.hub.devices.pins(SITE) == {owner.pin}
+    assert (await small.audited("")).count("claim.ended") == 3
+    await Gateway(small, "0043").enrol(await small.invite("0043"))
+
+
+# --- what is written down -------------------------------------------------------------------------
+
+
+async def test_noise_from_the_network_hides_no_refusal_in_the_audit(
+    small: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(links, "SAID_MAX", 3)
+    for _ in range(6):
+        with pytest.raises((aiohttp.ClientError, OSError)):
+            await small.ask(tls.client(small.known.roots), f"/sites/{SITE}/trust")
+    async with asyncio.timeout(10):
+        while (await small.audited("")).count("handshake.refused") < 3:  # noqa: ASYNC110  # told later
+            await asyncio.sleep(0.05)
+    foreign = claim.Invitation(os.urandom(16), small.known.fingerprint, small.hub.url("api"))
+    with pytest.raises(Refused):
+        await Gateway(small).enrol(foreign.text())
+    codes = await small.audited("")
+    assert codes.count("handshake.refused") == 3
+    assert "claim.refused" in codes
