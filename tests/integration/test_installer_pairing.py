@@ -1,6 +1,7 @@
 """Pins pairing over real TLS sockets: pins, one-time secrets, windows, certificates, sessions."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -363,6 +364,36 @@ async def test_every_answer_has_the_security_headers_and_names_no_version(stage:
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["cache-control"] == "no-store"
         assert answer.headers["server"] == "gateway"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: __Host-installer=CANARY\x01\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"CANARY" * 1000 + b"\r\n\r\n",
+        b"CANARY\xff / HTTP/1.1\r\n\r\n", b"GET /CANARY HTTP/1.1\r\n\r\n",
+    ],
+    ids=["cookie", "long", "method", "no_host"],
+)  # fmt: skip
+async def test_what_is_no_request_is_not_repeated_and_learns_no_version(
+    stage: LanStand, sent: bytes
+) -> None:
+    def answer() -> bytes:
+        host, _, port = stage.address.rpartition(":")
+        wire = socket.create_connection((host, int(port)), 5)
+        with tls.unchecked_client().wrap_socket(wire, server_hostname=host) as secure:
+            secure.settimeout(10)
+            secure.sendall(sent)
+            told = b""
+            while more := secure.recv(4096):
+                told += more
+            return told
+
+    told = await asyncio.to_thread(answer)
+    assert told.startswith(b"HTTP/1.0 400 "), told
+    assert b"server: gateway" in told.lower()
+    for word in (b"CANARY", b"aiohttp", b"Python"):
+        assert word not in told
 
 
 async def test_a_stranger_gets_one_and_the_same_answer_for_everything_else(

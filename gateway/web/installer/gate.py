@@ -18,11 +18,13 @@ import asyncio
 import socket
 import ssl
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.web_protocol import RequestHandler
+from typing_extensions import override
 
 from gateway import logs
 
@@ -38,7 +40,33 @@ SHUTDOWN_S: Final = 1.0
 TURNS_TO_CLOSE: Final = 3
 """Turns of the loop in which an aborted connection of TLS is closed."""
 
+SERVER: Final = "gateway"
+"""What answers call this program: a stranger learns no version."""
+
 _log = logs.get("installer")
+
+
+class Reticent(RequestHandler):
+    """A connection on which a request that is none is answered with its status and nothing more.
+
+    Left alone the server repeats what it could not read, and names itself with its version.
+    """
+
+    __slots__ = ()
+
+    @override
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Log it as the server does; raises ConnectionError where an answer had begun."""
+        super().handle_error(request, status, exc, message)
+        answer = web.Response(status=status, headers={hdrs.SERVER: SERVER})
+        answer.force_close()
+        return answer
 
 
 @dataclass(slots=True)
@@ -52,13 +80,21 @@ class _Peer:
 
 
 class Gate:
-    """Accepts for a server of aiohttp, within bounds. `run` until cancelled."""
+    """Accepts for a server of aiohttp, within bounds. `run` until cancelled.
+
+    `options` are those of each connection (`aiohttp.web.Server` would pass them on).
+    """
 
     def __init__(
-        self, listener: socket.socket, context: ssl.SSLContext, server: web.Server
+        self,
+        listener: socket.socket,
+        context: ssl.SSLContext,
+        server: web.Server,
+        options: Mapping[str, Any],
     ) -> None:
         self.counters: Counter[str] = Counter()
-        self._listener, self._context, self._server = listener, context, server
+        self._listener, self._context = listener, context
+        self._server, self._options = server, options
         self._peers: dict[RequestHandler, _Peer] = {}
         self._loop = asyncio.get_running_loop()
 
@@ -91,7 +127,7 @@ class Gate:
                 connection.close()
             else:
                 self.counters["accepted"] += 1
-                handler = self._server()
+                handler = Reticent(self._server, loop=self._loop, **self._options)
                 self._peers[handler] = _Peer(address, self._loop.time())
                 group.create_task(self._admit(handler, connection))
             await asyncio.sleep(1 / ACCEPTS_PER_S)

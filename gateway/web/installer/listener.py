@@ -34,7 +34,7 @@ from certs.errors import CertsError
 from gateway.core.inputs import DoorTested
 from gateway.errors import GatewayError, Overloaded
 from gateway.web.installer import page
-from gateway.web.installer.gate import Gate
+from gateway.web.installer.gate import SERVER, Gate
 from gateway.web.installer.office import NOBODY, AccessRefused, Caller, Office
 from gateway.web.installer.sessions import SESSION_MS
 from gateway.web.installer.window import PairRefused
@@ -71,7 +71,7 @@ SECURITY_HEADERS: Final = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     # `no-referrer` would have browsers send `Origin: null` with our own forms.
     "Referrer-Policy": "same-origin",
-    "Server": "gateway",  # a stranger learns no version
+    "Server": SERVER,
     "X-Content-Type-Options": "nosniff",
 }
 STATUS_KEYS: Final = ("site", "health", "lines", "boards")

@@ -27,6 +27,10 @@ from gateway.web.installer.window import Window
 
 LOOK_S: Final = 3600.0
 MAX_LINE: Final = 4096
+OPTIONS: Final[Mapping[str, Any]] = {
+    "access_log": None, "keepalive_timeout": 10.0, "lingering_time": 0.0,
+    "max_line_size": MAX_LINE, "max_field_size": MAX_LINE,
+}  # fmt: skip
 _log = logs.get("installer")
 
 
@@ -76,10 +80,8 @@ class Serving:
                              dates=False)  # fmt: skip
         listener = Listener(office, self._bundle)
         runner = web.AppRunner(
-            listener.app, access_log=None, handle_signals=False, shutdown_timeout=0.5,
-            keepalive_timeout=10.0, lingering_time=0.0, max_line_size=MAX_LINE,
-            max_field_size=MAX_LINE, handler_cancellation=True,
-        )  # fmt: skip
+            listener.app, handle_signals=False, shutdown_timeout=0.5, handler_cancellation=True
+        )
         await runner.setup()
         try:
             socket = listen(where.host, where.port)
@@ -93,7 +95,7 @@ class Serving:
             ) from error
         port = socket.getsockname()[1]
         assert runner.server is not None
-        gate = listener.gate = Gate(socket, context, runner.server)
+        gate = listener.gate = Gate(socket, context, runner.server, OPTIONS)
         host = f"[{hosts[0]}]" if ":" in hosts[0] else hosts[0]
         self._open = _Open(office, f"{host}:{port}", context, gate)
         self.url = f"https://{host}:{port}/"
