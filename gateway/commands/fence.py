@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from gateway import local
+from gateway import continuity, local
 from gateway import site as sites
 from gateway.commands import _shared as shared
 from gateway.core.inputs import FenceLiftAsked
@@ -28,8 +28,14 @@ def show(data: Path, *, as_json: bool) -> None:
         for door in sorted(book.map.doors)
         if book.fenced_door(door) and book.compartments[door].custody is not Custody.FREE
     ]
-    told = {"fenced": book.fenced, "why": sorted(book.fences.values()), "unproved": doors}
-    if not book.fenced:
+    coming = "" if book.fenced else continuity.broken(data)
+    told = {
+        "fenced": book.fenced, "why": sorted(book.fences.values()), "unproved": doors,
+        "next_start": coming,
+    }  # fmt: skip
+    if coming:
+        text = f"the next start begins behind a fence: {coming}"
+    elif not book.fenced:
         text = "no fence: every door is trusted"
     else:
         text = (

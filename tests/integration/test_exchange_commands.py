@@ -34,7 +34,8 @@ async def run(*words: str, code: int = 0) -> Any:
 
 async def test_restored_fence_and_status_tell_json_and_refuse_by_code(stage: Site) -> None:
     data = ("--data", str(stage.data))
-    assert await run("fence", "show", *data) == {"fenced": False, "why": [], "unproved": []}
+    none = {"fenced": False, "why": [], "unproved": [], "next_start": ""}
+    assert await run("fence", "show", *data) == none
     assert "fence.none" in await run("fence", "lift", "--by", "eva", *data, code=1)
     await stage.begin()
     assert "site.busy" in await run("restored", *data, code=1)
@@ -50,6 +51,7 @@ async def test_restored_fence_and_status_tell_json_and_refuse_by_code(stage: Sit
     told = await run("restored", *data)
     assert told == {"site": "lockers.example/site/0042", "epoch": before, "mark": "restored"}
     assert await run("restored", *data) == told, "twice is as good as once"
+    assert await run("fence", "show", *data) == none | {"next_start": "restored"}
     assert "site.epoch_over" in await run("fence", "lift", "--by", "eva", *data, code=1)
     marked = {one.check: one for one in doctor.fence(stage.data)}["fence"]
     assert (marked.level, "restored" in marked.text) == ("note", True)
@@ -57,7 +59,7 @@ async def test_restored_fence_and_status_tell_json_and_refuse_by_code(stage: Sit
 
     await stage.begin()
     shown = await run("fence", "show", *data)
-    assert shown == {"fenced": True, "why": ["restored"], "unproved": [door]}
+    assert shown == none | {"fenced": True, "why": ["restored"], "unproved": [door]}
     stands = {one.check: one for one in doctor.fence(stage.data)}["fence"]
     assert "fenced (restored)" in stands.text
     refused = await run("fence", "lift", "--by", "eva", *data, code=1)

@@ -125,7 +125,9 @@ def heal(site: str, file: Path, *, as_json: bool) -> None:
 
 
 def line(told: dict[str, Any]) -> str:
-    """Return one line about a site."""
+    """Return one line about a site. One that has ended needs nobody any more."""
+    if not told["enabled"]:
+        return "  ".join([told["site"], "ended", told["label"]]).rstrip()
     state = "fenced" if told["fenced"] else "linked" if told["link"]["up"] else "no link"
     behind = sum(one["lag"] for one in told["logs"])
     counts = {what: told[f"{what}s"] for what in ("alarm", "conflict", "fork")}
