@@ -113,6 +113,10 @@ async def test_an_installer_pairs_tests_a_door_and_signs_out(
         await page.get_by_label(say["pair.code"]).fill("AAAA")
         await page.get_by_role("button").tap()
         assert await page.get_by_role("alert").inner_text() == say["pairing.typed"]
+        await page.wait_for_load_state()  # the style sheet too
+        assert await page.get_by_label(say["pair.code"]).evaluate(
+            "e => e === document.activeElement"
+        )
         assert await page.evaluate(FAULTS) == []
         await page.screenshot(path=tmp_path / "wrong.png", full_page=True)
         await page.get_by_label(say["pair.code"]).fill(typed.lower())
@@ -148,6 +152,12 @@ async def test_by_keyboard_alone(tmp_path: Path) -> None:
         await page.wait_for_function(TOLD, arg=done)
         focused = await page.evaluate("() => document.activeElement.ariaLabel")
         assert focused == "Door 1: Open for a test"
+
+
+async def test_the_pairing_page_fits_a_phone_enlarged_twice(tmp_path: Path) -> None:
+    async with phone(tmp_path, lang="de-DE") as (_, page):
+        await page.set_viewport_size({"width": 180, "height": 370})
+        assert await page.evaluate(FAULTS) == []
 
 
 async def test_without_a_script(tmp_path: Path) -> None:

@@ -47,6 +47,10 @@ FAULTS = """() => {
   };
   if (document.documentElement.scrollWidth > innerWidth) faults.push("the page is too wide");
   if (document.documentElement.scrollHeight > innerHeight) faults.push("the page is too high");
+  const number = document.querySelector(".plate strong");
+  if (number && number.getBoundingClientRect().width > number.parentElement.clientWidth * 0.95) {
+    faults.push("the number does not fit its plate");
+  }
   for (const e of document.querySelectorAll("body *")) {
     const box = e.getBoundingClientRect();
     if (!box.width || e.closest("svg, #say, .typed, .beam")) continue;

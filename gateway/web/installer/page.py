@@ -39,7 +39,7 @@ def pairing(lang: str, words: Iterable[str], why: str = "") -> str:
     told = say.get(why, why)
     trouble = f'<p class="bad" role="alert" id="why">{escape(told)}</p>' if why else ""
     described = "hint why" if why else "hint"
-    wrong = ' aria-invalid="true"' if why else ""
+    wrong = ' aria-invalid="true" autofocus' if why else ""
     return _page(
         lang,
         f"""<main><h1>{escape(say["pair.title"])}</h1>
