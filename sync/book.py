@@ -27,7 +27,7 @@ from sync.capacity import name_of
 from sync.entry import Lane, Writer
 from sync.errors import SyncError, TheirsInvalid
 from sync.holdings import Holdings, identity_of
-from sync.join import Register, Write, is_ref, log_order
+from sync.join import Register, Write, is_ref, log_order, split
 from sync.records import Alarm, Annex, At, Claim, Epoch, Stop
 from sync.rights import Rights
 from sync.views import Views
@@ -251,7 +251,7 @@ class Book(Views):
             case facts.GrantIssued():
                 rights.issue(ref, fact)
             case facts.GrantRevoked(of=str(grant)):
-                rights.revoke(ref, grant)
+                rights.revoke(ref, grant, known=self.known(grant))
             case facts.AlarmCleared():
                 rights.clear_alarms(fact.raises, self.known)
             case facts.CapacityTransferred():
@@ -272,7 +272,9 @@ class Book(Views):
             case _:
                 pass
 
-    def _fold_hub(self, ref: str, fact: facts.AnyFact, annex: Annex | None) -> None:
+    def _fold_hub(  # noqa: C901  # a line a kind
+        self, ref: str, fact: facts.AnyFact, annex: Annex | None
+    ) -> None:
         """Take what only the hub says."""
         rights = self.rights
         match fact:
@@ -283,6 +285,8 @@ class Book(Views):
                 rights.cancel(of, known=self.known(of))
             case facts.OpenRequested():
                 rights.ask(ref, fact)
+            case facts.TimeAnchored():
+                rights.forget_issued(split(ref)[0], fact.utc_ms - fact.error_ms)
             case facts.ClaimMade():
                 rights.claim(Claim(ref, fact.tag, fact.says, fact.by))
             case facts.ParcelExpected():
@@ -348,7 +352,7 @@ class Book(Views):
             case facts.ParcelClaimed() if is_ref(fact.by):
                 rights.claimed(fact.by, ref)
             case facts.ParcelDeposited():
-                if fact.by in rights.others:
+                if ":s" in fact.by and fact.by in rights.others:
                     rights.use(fact.by, ref)
                 over = [one.ref for one in rights.expected.values() if one.tag == fact.tag]
                 for gone in over:

@@ -32,7 +32,7 @@ NAMED_MAX: Final = 4_096
 """Entries of the hub kept by which a capability may name a parcel: the latest. As for the claims,
 so many of them are the book; in memory there may be twice as many, until they are put in order."""
 FORGOTTEN_MS: Final = 30 * 86_400_000
-"""So long after its end an accepted capability is forgotten: until then it is known as used."""
+"""So long after its end a capability is forgotten: until then it is known as used, or revoked."""
 ONCE: Final = frozenset({"collect", "deposit", "return", "reservation"})
 """Kinds of rights that are good for one use; of the others nobody counts."""
 
@@ -77,17 +77,16 @@ class Rights:
         )  # fmt: skip
         if fact.grant in {"courier", "collect"} or grant.cti:
             self._of_kind(fact.grant)[ref] = grant
-        if grant.revoked:
-            self._revoke_accepted(grant.cti)
+        self._judge(grant.cti)
 
     def accept(self, ref: str, fact: facts.CapabilityAccepted) -> None:
         """A capability becomes a right of the site's own log."""
         of = fact.of if fact.of is not None and is_ref(fact.of) else None
-        revoked = ref in self.revoked or any(one.revoked for one in self.of_cti(fact.cti))
         self._of_kind(fact.action)[ref] = Grant(
-            ref, fact.action, fact.tenant, "", "", 0, of, fact.until_ms, revoked=revoked,
-            cti=fact.cti, room=fact.room,
+            ref, fact.action, fact.tenant, "", "", 0, of, fact.until_ms,
+            revoked=ref in self.revoked, cti=fact.cti, room=fact.room,
         )  # fmt: skip
+        self._judge(fact.cti)
 
     def forget(self, utc_ms: int) -> None:
         """Forget the accepted capabilities that ended long before this moment.
@@ -96,16 +95,31 @@ class Rights:
         no later than the last one forgotten (`forgotten_ms`) was over long ago: whatever a clock
         may say afterwards, it is not accepted a second time.
         """
+        for gone in self._forget(":s", utc_ms):
+            self.forgotten_ms = max(self.forgotten_ms, gone.until_ms or 0)
+            self.uses.pop(gone.ref, None)
+
+    def forget_issued(self, log: str, utc_ms: int) -> None:
+        """Forget the capabilities that this log of the hub gave out and that ended long before.
+
+        Its own anchors decide, by the clock that their ends were set by: one log, one order. What
+        was revoked of them is over as well, for every site that knows what time it is by the hub.
+        """
+        self._forget(log, utc_ms)
+
+    def _forget(self, where: str, utc_ms: int) -> list[Grant]:
+        found = []
         for kind in self._kinds:
-            ended = [
-                ref
-                for ref, one in kind.items()
-                if one.cti and _is_own(ref) and (one.until_ms or 0) + FORGOTTEN_MS < utc_ms
-            ]
-            for ref in ended:
-                gone = kind.pop(ref)
-                self.forgotten_ms = max(self.forgotten_ms, gone.until_ms or 0)
-                self.uses.pop(ref, None)
+            for ref, one in list(kind.items()):
+                ends_ms = one.until_ms
+                if not one.cti or where not in ref or ends_ms is None:
+                    continue
+                if ends_ms + FORGOTTEN_MS < utc_ms:
+                    found.append(kind.pop(ref))
+                    self.revoked.pop(ref, None)
+        for gone in found:
+            self._judge(gone.cti)
+        return found
 
     def of_cti(self, cti: str) -> list[Grant]:
         """Return what is known of a capability: what the hub wrote of it, what was accepted."""
@@ -144,20 +158,28 @@ class Rights:
     def _of_kind(self, kind: str) -> dict[str, Grant]:
         return {"courier": self.couriers, "collect": self.collects}.get(kind, self.others)
 
-    def _revoke_accepted(self, cti: str) -> None:
-        for one in self.of_cti(cti):
+    def _judge(self, cti: str) -> None:
+        """Say of what a capability became here whether anything of that capability is revoked."""
+        same = self.of_cti(cti)
+        revoked = any(one.ref in self.revoked for one in same)
+        for one in same:
             if _is_own(one.ref):
-                one.revoked = True
+                one.revoked = revoked
 
-    def revoke(self, ref: str, grant: str) -> None:
-        """A right ends. Of several revocations the first by reference is kept."""
-        known = self.revoked.get(grant)
-        if known is None or ref_order(ref) < ref_order(known):
+    def revoke(self, ref: str, grant: str, *, known: bool) -> None:
+        """A right ends. Of several revocations the first by reference is kept.
+
+        Of a right that is forgotten none is: whatever came first, nothing is left of either.
+        """
+        right = self.find(grant)
+        if right is None and known:
+            return
+        first = self.revoked.get(grant)
+        if first is None or ref_order(ref) < ref_order(first):
             self.revoked[grant] = ref
-        for kind in self._kinds:
-            if grant in kind:
-                kind[grant].revoked = True
-                self._revoke_accepted(kind[grant].cti)
+        if right is not None:
+            right.revoked = True
+            self._judge(right.cti)
 
     def attempt(self, grant: str, intent: str, seen: dict[str, int]) -> None:
         """A door is opened for a grant (the site's custody lane: one order)."""
@@ -183,25 +205,28 @@ class Rights:
 
     def used_revoked(self) -> list[Conflict]:
         """Return the grants that were used although a revocation is on record."""
-        found = []
+        found, became = [], self._became()
         for grant, revocation in sorted(self.revoked.items()):
-            use = self._use_of(grant)
+            known = self.find(grant)
+            use = self.uses.get(grant) or self.uses.get(became.get(known.cti, "") if known else "")
             if use is None or use.attempt is None:
                 continue
             log, index = split(revocation)
-            known = has_seen(use.seen, log, index)
+            seen = has_seen(use.seen, log, index)
             done = use.used or use.claimed
-            if known or done is not None:
-                how = "known" if known else "in_flight"
+            if seen or done is not None:
+                how = "known" if seen else "in_flight"
                 at = done or use.attempt
                 found.append(Conflict("grant.used_revoked", at, revocation, how))
         return found
 
-    def _use_of(self, grant: str) -> Use | None:
-        """Return what a right did, or the right that its capability became."""
-        known = self.find(grant)
-        accepted = self.accepted(known.cti) if known is not None else None
-        return self.uses.get(grant) or (self.uses.get(accepted.ref) if accepted else None)
+    def _became(self) -> dict[str, str]:
+        """Return the first right here of every capability, by its cti."""
+        own = (one for kind in self._kinds for one in kind.values() if one.cti and _is_own(one.ref))
+        found: dict[str, str] = {}
+        for one in sorted(own, key=lambda right: ref_order(right.ref)):
+            found.setdefault(one.cti, one.ref)
+        return found
 
     # --- promises, requests, expectations -----------------------------------------------------
 
@@ -268,6 +293,8 @@ class Rights:
         """The entry is folded: nothing waits for it any more."""
         self.ends.pop(ref, None)
         self.escrow.unheard.pop(ref, None)
+        if ref in self.revoked and self.find(ref) is None:
+            del self.revoked[ref]
 
     def _is_over(self, what: str, ref: str) -> bool:
         return what in self.ends.get(ref, ())

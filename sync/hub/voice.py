@@ -35,6 +35,8 @@ LANES: Final = (Lane.URGENT, Lane.CUSTODY)
 FORMAT: Final = 1
 """The entry format that `epoch.opened` names."""
 BACKOFF_S: Final = 0.01
+ANCHOR_EVERY_MS: Final = 7 * 86_400_000
+"""How often a lane is told the time while it is written to: what it gave out ends by that."""
 
 _log = logs.get("voice")
 
@@ -74,7 +76,7 @@ class Voice:
         self._projections, self._salts = projections, salts
         self._attempts_max = attempts_max
         self._locks: dict[str, asyncio.Lock] = {}
-        self._anchored: set[str] = set()
+        self._anchored: dict[str, int] = {}  # when each site's lane was last told the time
 
     async def say(self, site: Site, by: str, decide: Decide) -> Done:
         """Have `decide` decided and written.
@@ -157,13 +159,17 @@ class Voice:
         lane = self._lane(site, say.lane)
         size, sizes = projection.read_of(str(lane)), projection.book.sizes
         statements: tuple[Statement, ...] = say.statements
-        anchored = say.lane is not Lane.CUSTODY or site.site_id in self._anchored
-        if not anchored:
-            anchor = TimeAnchored(utc_ms=self._clock.utc_ms(), error_ms=ERROR_MS, source="hub")
+        utc_ms, last_ms = self._clock.utc_ms(), self._anchored.get(site.site_id)
+        anchors = say.lane is Lane.CUSTODY and (
+            last_ms is None or abs(utc_ms - last_ms) >= ANCHOR_EVERY_MS
+        )
+        if anchors:
+            anchor = TimeAnchored(utc_ms=utc_ms, error_ms=ERROR_MS, source="hub")
             statements = (Statement(anchor), *statements)
         seen = {log: read for log, read in sorted(sizes.items()) if read and ":s" in log}
         await self._write(site, say.lane, size, statements, seen)
-        self._anchored |= {site.site_id} if say.lane is Lane.CUSTODY else set()
+        if anchors:
+            self._anchored[site.site_id] = utc_ms
         index = size + len(statements) - len(say.statements)
         return Done(str(Ref(lane.epoch, lane.writer, lane.lane, index)), new=True)
 

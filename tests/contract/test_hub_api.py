@@ -13,6 +13,7 @@ from certs.note import cosign
 from sync import codes, facts, proof
 from sync.entry import Lane
 from sync.hub.api import ROUTES
+from sync.hub.clock import Clock
 from sync.hub.issue import OPEN_MS_MAX
 from tests.hub_site import FakeSite
 from tests.hub_stage import BY, DESCRIBED, IDENTITY, KEYS, PARCEL, Stage, stage
@@ -293,6 +294,17 @@ async def test_the_first_entry_of_a_process_says_what_time_it_is(hub: Stage) -> 
     kinds = [re.search(r'"kind":"([a-z.]+)"', one["entry"]) for one in entries]
     assert [kind[1] for kind in kinds if kind] == ["time.anchored"] + ["parcel.expected"] * 2
     assert f'"utc_ms":{NOW_MS}' in entries[0]["entry"]
+
+
+async def test_a_lane_that_is_written_to_is_told_the_time_once_a_week(
+    hub: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By that, what it gave out ends: a process may run for months."""
+    for piece, days in enumerate((0, 6, 7, 8, 14), 1):
+        monkeypatch.setattr(Clock, "utc_ms", lambda _, at=days: NOW_MS + at * 86_400_000)
+        await hub.post(f"{S}/expected", parcel=PARCEL | {"piece": piece})
+    entries = (await hub.get(f"{S}/entries", log=await hub_log(hub)))["entries"]
+    assert sum('"time.anchored"' in one["entry"] for one in entries) == 3
 
 
 # --- refusals -----------------------------------------------------------------------------------

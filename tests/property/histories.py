@@ -547,7 +547,7 @@ anything = st.one_of(
     _b(facts.GrantIssued, grant=_grants, tenant=_text, label=_text, tag=_text,
        key_version=st.just(1), of=_refs),
     _b(facts.GrantIssued, grant=_actions, tenant=_text, label=_text, tag=st.just(""),
-       key_version=st.just(0), cti=_ctis),
+       key_version=st.just(0), cti=_ctis, until_ms=st.one_of(st.none(), st.integers(0, 9))),
     _b(facts.CapabilityAccepted, cti=_ctis, action=_actions, kid=_text, until_ms=st.integers(0, 9),
        clock=_text, of=st.one_of(st.none(), _any_ref),
        room=st.sampled_from(["", "S", "M cold", "x"])),

@@ -1,4 +1,4 @@
-"""What a capability cannot do for long: flood the log, outlast its end at a screen, end a parcel."""
+"""What a capability cannot do for long: flood the log, outlast its end, end a parcel."""
 
 from certs.capability import Action
 from gateway.core.inputs import Button, ClockAnchored, Trust
