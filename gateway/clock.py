@@ -41,6 +41,13 @@ DISPUTE_MS: Final = 300_000
 FRESH_MS: Final = 2 * 86_400_000
 """So old may a signed time be that overrules the kernel. It is asked for anew each day."""
 
+LEAP_MS: Final = 30 * 86_400_000
+SETTLES_MS: Final = 86_400_000
+"""A signed time so far ahead of the last one binds later ones only once it is said again a day on.
+
+It is believed at once: a site may have been off for years. But a hub whose own clock was wrong for
+an hour must not have set all its sites' clocks ahead for good.
+"""
 _STA_UNSYNC: Final = 0x0040  # SPEC: linux/timex.h
 _TIME_ERROR: Final = 5
 _BOOT_MAX: Final = 1 << 40
@@ -145,6 +152,7 @@ class Clock:
         self._signed_ms, self._offset_ms = saved.signed_ms, saved.offset_ms
         self._synced: tuple[int, int] | None = None
         self._signed: _Signed | None = None
+        self._leapt: _Signed | None = None
 
     @classmethod
     def start(
@@ -204,7 +212,9 @@ class Clock:
         if utc_ms + error_ms < self._least(mono_ms) or past_ms > self._least(mono_ms):
             self._floor_ms, self._floor_mono_ms = past_ms, mono_ms
         self._signed = _Signed(utc_ms, error_ms, mono_ms)
-        self._signed_ms = self._lowest_ms = past_ms
+        if self._settled(utc_ms, error_ms, past_ms, mono_ms):
+            self._signed_ms = self._lowest_ms = past_ms
+            self._leapt = None
         self.save()
         return True
 
@@ -242,6 +252,16 @@ class Clock:
         if signed is None or mono_ms - signed.mono_ms > FRESH_MS:
             return None
         return signed.at(mono_ms)
+
+    def _settled(self, utc_ms: int, error_ms: int, past_ms: int, mono_ms: int) -> bool:
+        """Say whether no later signed time may be before this one."""
+        if past_ms - self._lowest_ms <= LEAP_MS:
+            return True
+        leapt = self._leapt
+        if leapt is None or abs(leapt.at(mono_ms)[0] - utc_ms) > DISPUTE_MS + error_ms:
+            self._leapt = _Signed(utc_ms, error_ms, mono_ms)
+            return False
+        return mono_ms - leapt.mono_ms >= SETTLES_MS
 
     def _disputes(self, wall_ms: int, error_ms: int, mono_ms: int) -> bool:
         """Say whether a signed time contradicts the kernel. An old one only keeps what it said."""

@@ -22,6 +22,8 @@ SECRET_NAMES: Final = frozenset(
 )  # fmt: skip
 """Names, or parts of names between underscores, whose values never appear."""
 VALUE_CHARACTERS_MAX: Final = 512
+TROUBLE_MAX: Final = 60
+"""Lines of a minute about requests that are none."""
 
 _PLAIN_CODE: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)+")
 """What an error's `code` looks like; a pick-up code does not."""
@@ -59,10 +61,17 @@ def _name_action(_: object, __: str, event: MutableMapping[str, Any]) -> Mutable
 
 
 class _ServerTrouble(logging.Handler):
-    """What the HTTP server complains of, without what was sent to it."""
+    """What the HTTP server complains of, without what was sent to it: so many lines a minute."""
+
+    _minute, _lines = 0, 0
 
     @override
     def emit(self, record: logging.LogRecord) -> None:
+        minute = int(record.created) // 60
+        self._lines = self._lines + 1 if minute == self._minute else 1
+        self._minute = minute
+        if self._lines > TROUBLE_MAX:  # anybody may send nonsense as fast as they like
+            return
         error = (record.exc_info or (None, None, None))[1]
         get("http").warning("http.malformed", error=type(error).__name__)
 

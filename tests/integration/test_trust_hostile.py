@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import ssl
+import time
 import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,13 +13,13 @@ from typing import Any
 import aiohttp
 import pytest
 
-from certs import claim, enrol, tls
+from certs import authority, claim, enrol, tls
 from sync import places
-from sync.hub import claims, est, links, listeners
+from sync.hub import ca, claims, est, links, listeners
 from sync.hub.peers import Pace
 from tests.contract.test_hub_enrol import SITE, Gateway, Refused, Stage, made, running
 from tests.hubs import url_of
-from tests.trust_stage import Governed, governed, hands
+from tests.trust_stage import YEAR_S, Governed, governed, hands
 
 __all__ = ["hands"]
 
@@ -289,3 +290,51 @@ async def test_noise_from_the_network_hides_no_refusal_in_the_audit(
     codes = await small.audited("")
     assert codes.count("handshake.refused") == 3
     assert "claim.refused" in codes
+
+
+# --- years, and clocks ----------------------------------------------------------------------------
+
+
+async def test_a_gateway_that_was_off_during_two_root_rotations_comes_back(
+    stage: Governed,
+) -> None:
+    await stage.enrol()
+    await stage.begin()
+    await stage.linked()
+    await stage.stop()
+    roots = authority.fingerprint_of(stage.hubbub.authority.root)
+    for count in (2, 3):
+        await asyncio.to_thread(ca.rotate_root, stage.hubbub.data, int(time.time()))
+        async with asyncio.timeout(20):
+            while len(stage.hubbub.authority.roots) < count:  # noqa: ASYNC110  # the hub follows
+                await asyncio.sleep(0.1)
+    await stage.begin()
+    await stage.linked()
+    await stage.until(lambda: len(stage.app._exchange.wire.known().certificates()) == 3)
+    assert authority.fingerprint_of(stage.hubbub.authority.root) != roots
+    stage.app._exchange.wire.known().trusted()
+    await stage.stop()
+    await stage.begin()
+    await stage.linked()
+    await stage.synced()
+
+
+async def test_a_hub_whose_clock_was_years_ahead_for_an_hour_locks_nobody_out(
+    stage: Governed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listeners, "RENEW_AGAIN_S", 1.0)
+    await stage.enrol()
+    hub = stage.hubbub.hub
+    hub.clock._wall_ns = lambda: time.time_ns() + 3 * YEAR_S * 1_000_000_000
+    async with asyncio.timeout(20):  # it renews its own certificate by that clock
+        now_s = int(time.time())
+        while authority.begins_s(stage.hubbub.authority.credentials().leaf) < now_s + YEAR_S:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+    await stage.begin()
+    await stage.until(lambda: stage.app._clock.now().wall_ms > (now_s + 2 * YEAR_S) * 1000)
+    hub.clock._wall_ns = time.time_ns
+    await stage.stop()
+    await stage.begin()
+    await stage.linked()
+    await stage.synced()
+    assert abs(stage.app._clock.now().wall_ms - time.time() * 1000) < 60_000

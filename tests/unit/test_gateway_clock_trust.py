@@ -213,3 +213,24 @@ def test_signed_time_does_not_run_back(path: Any) -> None:
     again = start(path, machine)  # nor over a restart
     assert not again.learn(LATER, 10)
     assert not start(path.with_name("new"), machine).learn(BUILD - 1_000, 10)
+
+
+def test_a_leap_of_the_signed_time_is_believed_and_binds_only_when_it_is_said_again(
+    path: Any,
+) -> None:
+    year, day = 365 * 86_400_000, 86_400_000
+    machine = Fake(wall=LATER, error=None)
+    clock = start(path, machine)
+    assert clock.learn(LATER, 10)
+    assert clock.learn(LATER + 3 * year, 10), "off for years, or a hub whose clock is wrong"
+    assert clock.now().wall_ms == LATER + 3 * year
+    machine.pass_ms(day // 2)
+    assert clock.learn(LATER + 3 * year + day // 2, 10)
+    again = start(path, machine)
+    assert again.now().wall_ms >= LATER + 3 * year, "what was surely past then, as far as it knows"
+    assert again.learn(LATER + day // 2, 10), "said once: it comes back"
+    assert again.now().wall_ms == LATER + day // 2
+    assert again.learn(LATER + 3 * year, 10)
+    machine.pass_ms(day)
+    assert again.learn(LATER + 3 * year + day, 10)
+    assert not again.learn(LATER + 2 * day, 10), "said again a day later: time does not run back"
