@@ -233,10 +233,10 @@ async def ask(method: str, url: str, context: ssl.SSLContext, body: bytes = b"")
 
 @asynccontextmanager
 async def _session() -> AsyncIterator[aiohttp.ClientSession]:
-    # A connection of its own: who is believed is decided anew in each handshake.
-    connector = aiohttp.TCPConnector(force_close=True)
+    # A connection of its own: who is believed is decided anew in each handshake. It is kept until
+    # the session ends, because only that waits until a connection has said goodbye.
     limits = aiohttp.ClientTimeout(total=REQUEST_S, sock_connect=CONNECT_S)
-    async with aiohttp.ClientSession(connector=connector, timeout=limits) as session:
+    async with aiohttp.ClientSession(timeout=limits) as session:
         yield session
 
 

@@ -113,8 +113,8 @@ async def enrol(stage: Governed, found: Canaries, told: list[str]) -> None:
     wrong = claims.write(bytes(16))
     where = ("--data", str(stage.data), "--hub", invitation.url, "--root", invitation.root)
     assert "Error" in await command(gateway_cli, "enrol", wrong, *where, told=told)
-    assert "Error" not in await command(gateway_cli, "enrol", letters, *where, told=told)
-    assert "Error" in await command(gateway_cli, "enrol", letters, *where, told=told)
+    for _ in range(2):  # once more, as after a cut
+        assert "Error" not in await command(gateway_cli, "enrol", letters, *where, told=told)
 
 
 async def account(stage: Governed, found: Canaries) -> str:
@@ -250,9 +250,6 @@ def stored(stage: Governed, tmp_path: Path, found: Canaries) -> list[str]:
     return wrong
 
 
-# A command's process ends before its TLS connection has said goodbye; here they share a process.
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_no_secret_of_trust_shows_anywhere(
     tmp_path: Path,
     lines: io.StringIO,
