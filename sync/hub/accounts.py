@@ -98,7 +98,8 @@ class Caller:
     """Who asks, once proved. `name` goes on record; `account` is whose secret it was.
 
     `sites` None: all. `tenant` empty: all. Only the development mode's caller is `anybody`: it may
-    everything, and whoever its request names (`by`) counts as its account.
+    everything, and whoever its request names (`by`) counts as its account. `session` is the id of
+    the short session that it came by, if it did.
     """
 
     name: str
@@ -107,6 +108,7 @@ class Caller:
     sites: frozenset[str] | None = None
     tenant: str = ""
     anybody: bool = False
+    session: str = ""
 
     def need(self, *roles: str) -> None:
         """Refuse (`access.role`) unless the caller has one of these roles."""

@@ -26,6 +26,7 @@ from sync.hub import (
     api_grants,
     api_openings,
     api_read,
+    api_sessions,
     api_trust,
     api_write,
     logs,
@@ -46,6 +47,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *api_grants.ROUTES,
     *api_openings.ROUTES,
     *api_accounts.ROUTES,
+    *api_sessions.ROUTES,
     *api_trust.ROUTES,
 )
 PULL: Final = "/sites/{site}/sync/v1"

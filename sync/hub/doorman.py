@@ -10,6 +10,7 @@ token is heard however many wrong ones came from its address.
 
 import ipaddress
 import secrets
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -23,11 +24,14 @@ from sync.hub.accounts import LOCAL, ROLES, Account, Barred, Budget, Caller, Tok
 from sync.hub.config import Config
 from sync.hub.keys import CLI, FACTOR, keys_of
 from sync.hub.rooms import Hub
+from sync.hub.sessions import Sessions
 from sync.hub.storage import Moved, Record
 from sync.hub.voice import Busy
 
 KIND: Final = "account"
 FACTOR_HEADER: Final = "Second-Factor"
+FRESH: Final = frozenset({"openSession", "addAccount"})
+"""What needs a second factor in a session too: what would outlive it."""
 HOUR_MS: Final = 3_600_000
 MINUTE_MS: Final = 60_000
 _TRIES: Final = 8
@@ -77,6 +81,7 @@ class Doorman:
     def __init__(self, hub: Hub, cli: bytes, factor: bytes) -> None:
         self._hub = hub
         self._local, self._factor = accounts.hash_of(accounts.local_secret(cli)), factor
+        self._sessions = Sessions(hub.storage, hub.clock)
         self._heard = Budget(30, 600, MINUTE_MS)
         self._strangers = Budget(10, 60, HOUR_MS)
         self._known_ones = Budget(60, 1_000, HOUR_MS)
@@ -96,7 +101,8 @@ class Doorman:
             caller.need(*roles)
             if site_id is not None:
                 caller.need_site(site_id)
-            if account is not None and account.role == "operator":
+            operator = account is not None and account.role == "operator"
+            if operator and (not caller.session or what in FRESH):
                 assert record is not None, "an account was read from a record"
                 await self._second_factor(request, record)
         except Barred as refusal:
@@ -140,10 +146,11 @@ class Doorman:
             return (accounts.local_caller(token.name), None, None) if known else None
         record = await self._hub.storage.record("", KIND, token.name)
         account = accounts.read(record.data) if record else None
-        if not accounts.fits(account.secret if account else None, token.secret):
+        fits = accounts.fits(account.secret if account else None, token.secret)
+        session = "" if fits else await self._sessions.find(token)
+        if account is None or not (fits or session):
             return None
-        assert account is not None, "no secret fits where there is no account"
-        return accounts.caller_of(account), account, record
+        return replace(accounts.caller_of(account), session=session), account, record
 
     # --- the second factor --------------------------------------------------------------------
 

@@ -64,6 +64,8 @@ eraseAnnex         operator
 listAccounts       operator
 addAccount         operator
 endAccount         operator
+openSession        operator
+endSession         operator
 inviteGateway      operator
 listInvitations    operator
 endInvitation      operator
@@ -373,6 +375,45 @@ async def test_an_account_of_a_site_reaches_that_site_alone(desk: Desk) -> None:
     asked = {"name": "new", "role": "operator"}
     await desk.refused("x-operator", "POST", "/accounts", "access.scope", asked)
     await desk.refused("x-operator", "POST", "/invitations", "access.scope", {"site": "0042"})
+
+
+async def test_a_session_needs_no_second_factor_and_makes_nothing_that_outlives_it(
+    desk: Desk,
+) -> None:
+    """Plant: a session that opens another, one that lives on after its account or its end."""
+    status, made = await desk.ask("operator", "POST", "/sessions")
+    assert (status, made["ends_ms"]) == (200, desk.now[0] + 15 * 60_000)
+    secret = made["token"].partition(".")[2]
+    for record in await desk.stage.hub.storage.records("", "session"):
+        assert secret.encode() not in record.data
+
+    async def asks(path: str, body: Any = None, token: str = made["token"]) -> tuple[int, str]:
+        headers = {"Authorization": f"Bearer {token}"}
+        method = "GET" if body is None else "POST"
+        status, told = await desk.stage.call(method, path, body, headers=headers)
+        return status, told.get("code", "")
+
+    for _ in range(3):
+        assert await asks("/accounts") == (200, "")
+    for path, body in (("/sessions", {}), ("/accounts", {"name": "x", "role": "operator"})):
+        assert await asks(path, body) == (403, "access.second_factor")
+    assert await asks("/sites/0042/alarms/clear", {"raises": []}) == (403, "access.role")
+    assert (await asks("/accounts", token=f"support.{secret}"))[0] == 401
+    assert (await asks("/accounts", token=made["token"][:-1] + "_"))[0] == 401
+    assert await asks("/sessions/end", {}) == (200, "")
+    assert await asks("/accounts") == (401, "access.unknown")
+    assert (await desk.ask("operator", "POST", "/sessions/end"))[1] == {"ended": False}
+    _, made = await desk.ask("operator", "POST", "/sessions")
+    assert (await asks("/accounts", token=made["token"]))[0] == 200
+    desk.now[0] = made["ends_ms"]
+    assert await asks("/accounts", token=made["token"]) == (401, "access.unknown")
+    _, made = await desk.ask("operator", "POST", "/sessions")
+    assert len(await desk.stage.hub.storage.records("", "session")) == 1, "swept"
+    await desk.account("second", "operator")
+    assert (await desk.ask("second", "POST", "/accounts/operator/end"))[0] == 200
+    assert await asks("/accounts", token=made["token"]) == (403, "access.expired")
+    did = [one.evidence["what"] for one in await desk.lines() if one.code == "api.did"]
+    assert (did.count("openSession"), did.count("endSession")) == (3, 2)
 
 
 async def test_an_account_ends_by_its_time_and_at_once_by_an_operator(desk: Desk) -> None:
