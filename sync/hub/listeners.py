@@ -75,6 +75,7 @@ class Contexts:
         loop = asyncio.get_running_loop()
         seen_at, tried_at = loop.time(), loop.time() - RENEW_AGAIN_S
         changes = await self._hub.devices.changes()
+        await self._hub.cut()  # what ended while nobody looked: this begins again after trouble
         while True:
             if self._is_due() and loop.time() - tried_at >= RENEW_AGAIN_S:
                 tried_at = loop.time()

@@ -15,7 +15,9 @@ import pytest
 
 from certs import authority, claim, enrol, tls
 from sync import places
-from sync.hub import ca, claims, est, links, listeners
+from sync.errors import TheirsInvalid
+from sync.hub import app, ca, claims, est, links, listeners
+from sync.hub.devices import Devices
 from sync.hub.peers import Pace
 from tests.contract.test_hub_enrol import SITE, Gateway, Refused, Stage, made, running
 from tests.hubs import url_of
@@ -338,3 +340,34 @@ async def test_a_hub_whose_clock_was_years_ahead_for_an_hour_locks_nobody_out(
     await stage.linked()
     await stage.synced()
     assert abs(stage.app._clock.now().wall_ms - time.time() * 1000) < 60_000
+
+
+# --- revocation from elsewhere goes on being heard ------------------------------------------------
+
+
+async def test_a_watch_that_a_busy_storage_interrupted_still_ends_who_was_revoked(
+    small: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "AGAIN_S", 0.1)
+    gateway, busy = await small.enrolled(), asyncio.Event()
+
+    async def changes(_: Devices) -> int:
+        busy.set()
+        raise TheirsInvalid("hub.busy", "Ask again in a moment.")
+
+    async with (
+        aiohttp.ClientSession() as web_,
+        web_.ws_connect(
+            f"https://127.0.0.1:{small.hub.ports['link']}/sites/{SITE}/link",
+            ssl=tls.client(gateway.roots, gateway.own),
+        ) as link,
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(Devices, "changes", changes)
+            async with asyncio.timeout(10):
+                await busy.wait()
+        # Another process of this hub: nothing here is told but by the storage.
+        await Devices(small.hub.storage, small.hub.clock).revoke(SITE)
+        async with asyncio.timeout(10):
+            while not link.closed:
+                await link.receive()
