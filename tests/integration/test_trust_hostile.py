@@ -16,7 +16,7 @@ import pytest
 from certs import authority, claim, enrol, tls
 from sync import places
 from sync.errors import TheirsInvalid
-from sync.hub import app, ca, claims, est, links, listeners
+from sync.hub import app, ca, claims, est, gate, links, listeners
 from sync.hub.devices import Devices
 from sync.hub.peers import Pace
 from tests.contract.test_hub_enrol import SITE, Gateway, Refused, Stage, made, running
@@ -371,3 +371,33 @@ async def test_a_watch_that_a_busy_storage_interrupted_still_ends_who_was_revoke
         async with asyncio.timeout(10):
             while not link.closed:
                 await link.receive()
+
+
+async def test_a_device_that_takes_many_connections_pushes_out_its_own_idle_ones(
+    small: Stage,
+) -> None:
+    gateway = await small.enrolled()
+    port, context = small.hub.ports["link"], tls.client(gateway.roots, gateway.own)
+    ask = f"GET /sites/{SITE}/trust HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+    async with aiohttp.ClientSession() as web_:
+        link = await web_.ws_connect(f"https://127.0.0.1:{port}/sites/{SITE}/link", ssl=context)
+        held = []
+        for _ in range(gate.CONNECTIONS_MAX + 4):
+            reader, writer = await _holds(port, context, ask)
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+            held.append((reader, writer))
+        gone = [asyncio.ensure_future(_drained(reader)) for reader, _ in held]
+        done, still = await asyncio.wait(gone, timeout=2)
+        assert len(done) >= 4
+        assert not link.closed
+        for one in still:
+            one.cancel()
+        for _, writer in held:
+            writer.close()
+        await asyncio.gather(*gone, return_exceptions=True)
+        await link.close()
+
+
+async def _drained(reader: asyncio.StreamReader) -> None:
+    with contextlib.suppress(OSError, ssl.SSLError):
+        await reader.read()
