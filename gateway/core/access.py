@@ -15,7 +15,7 @@ from sync.custody import Custody
 TEXT_MAX = 100
 """Characters of a name or code that goes on record."""
 KINDS_MAX = 32
-"""Different (what, why) counted at a time; one more is counted as `other`."""
+"""Different kinds counted at a time; one more is counted as `other`."""
 KINDS_A_MINUTE = 2
 """Entries a minute that a flood of many kinds can cause, about: some 3,000 a day, one megabyte."""
 PIN_HEX = 64
@@ -33,32 +33,34 @@ def trust_told(state: State, told: TrustTold) -> None:
 def told(state: State, access: AccessTold) -> None:
     """Put an attempt on record: the first of its kind at once, more of them once a minute.
 
-    The more kinds there are at a time, the longer each is counted: the log grows no faster.
+    Refusals are of one kind by what and why; what was done also by who did it. The more kinds there
+    are at a time, the longer each is counted: the log grows no faster.
     """
-    kind = (_text(access.what), _text(access.why))
+    what, why, by = _text(access.what), _text(access.why), _text(access.by)
+    kind = (what, why, "" if why else by)
     if kind not in state.accesses and len(state.accesses) >= KINDS_MAX:
-        kind = ("other", "")
+        kind = ("other", why and "other", "")
     if kind in state.accesses:
         count, _ = state.accesses[kind]
-        state.accesses[kind] = count + 1, _text(access.by)
+        state.accesses[kind] = count + 1, by
         return
-    _write(state, kind, _text(access.by), 1)
+    _write(state, kind, by, 1)
 
 
 def again(state: State, key: str) -> None:
     """Its time is over: write together what was counted in it."""
-    what, _, why = key.partition(" ")
-    count, by = state.accesses.pop((what, why))
+    what, why, who = key.split("\n")  # in none of them: see `_text`
+    count, by = state.accesses.pop((what, why, who))
     if count:
-        _write(state, (what, why), by, count)
+        _write(state, (what, why, who), by, count)
 
 
-def _write(state: State, kind: tuple[str, str], by: str, count: int) -> None:
-    what, why = kind
+def _write(state: State, kind: tuple[str, str, str], by: str, count: int) -> None:
+    what, why, _ = kind
     state.write(facts.AccessJudged(what=what, by=by, why=why, count=count))
     state.accesses[kind] = 0, by
     minutes = max(1, len(state.accesses) // KINDS_A_MINUTE)
-    state.timers["access", f"{what} {why}"] = state.mono + minutes * state.settings.refusals_ms
+    state.timers["access", "\n".join(kind)] = state.mono + minutes * state.settings.refusals_ms
 
 
 def _text(told: str) -> str:

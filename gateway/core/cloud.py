@@ -140,7 +140,8 @@ def _refusal(state: State, request: Request) -> str:  # noqa: PLR0911  # the ord
     if quota.rate_reached(state) and not _agreed(request) and not quota.on_site(state):
         return "support.rate"
     occupied = state.compartment(door).custody is not Custody.FREE
-    if occupied and quota.occupied_reached(state, _authority(request)):
+    by = (_authority(request), quota.SUPPORT)
+    if occupied and any(quota.occupied_reached(state, one) for one in by):
         return "support.occupied"
     return ""
 
@@ -162,7 +163,8 @@ def _open(state: State, request: Request) -> None:
     door, authority = request.door, _authority(request)
     state.support_times.append(state.mono)
     if state.compartment(door).custody is not Custody.FREE:
-        quota.count_occupied(state, authority)
+        for one in (authority, quota.SUPPORT):
+            quota.count_occupied(state, one)
     parcel = state.book.parcel_in(door)
     opening = Opening(
         door, "support", Phase.WAITING, by=authority, of=parcel.ref if parcel else None,

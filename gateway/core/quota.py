@@ -11,6 +11,10 @@ MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
 HUB = "hub"
 """All rights to collect that the hub gave out count as one authority, capabilities among them."""
+SUPPORT = "support"
+ACCOUNTS = 2
+"""All openings that the hub asks for count together too: whose they are is the hub's word alone.
+So many times what one account may is what all may: a stolen hub has as many names as it wants."""
 ON_SITE_MS = 5 * MINUTE_MS
 SCANS_MAX = 20
 """Capabilities that one kiosk looks at in a minute: each costs a signature to check."""
@@ -45,6 +49,9 @@ def occupied_reached(state: State, authority: str) -> bool:
 
 
 def count_occupied(state: State, authority: str) -> None:
-    """An authority of the hub opens a door with a parcel."""
-    most = state.settings.occupied_per_hour
+    """An authority of the hub opens a door with a parcel; what is over an hour ago is forgotten."""
+    most, known = state.settings.occupied_per_hour, state.occupied_times
+    most *= ACCOUNTS if authority == SUPPORT else 1
+    for name in [one for one, times in known.items() if state.mono - times[-1] >= HOUR_MS]:
+        del known[name]
     state.occupied_times.setdefault(authority, deque(maxlen=most)).append(state.mono)

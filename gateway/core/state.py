@@ -190,7 +190,7 @@ class State:
         self.retired_tags: dict[str, tuple[bytes, ...]] = {}
         self.signers: tuple[Verifier, ...] = ()  # who may sign capabilities
         self.denied: frozenset[str] = frozenset()  # their ctis, in hex
-        self.accesses: dict[tuple[str, str], tuple[int, str]] = {}  # (what, why): (count, by)
+        self.accesses: dict[tuple[str, str, str], tuple[int, str]] = {}  # kind: (count, by)
         self.stopped = ""
         self.written = 0
         self.durable = 0

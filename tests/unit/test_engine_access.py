@@ -52,10 +52,23 @@ def test_many_kinds_are_counted_as_other_and_texts_are_cut() -> None:
     for number in range(KINDS_MAX + 3):
         tells(stage, what=f"w{number}", by="x\n" * 300)
     assert len(judged(stage)) == KINDS_MAX + 1
-    assert judged(stage)[-1] == ("other", "", 1)
+    assert judged(stage)[-1] == ("other", "other", 1)
     assert stage.recorded(facts.AccessJudged)[0].by == "x " * 50
     stage.after(60_000 * KINDS_MAX // 2)
-    assert judged(stage)[-1] == ("other", "", 2)
+    assert judged(stage)[-1] == ("other", "other", 2)
+
+
+def test_whoever_did_something_stands_on_record_by_name() -> None:
+    stage = Stage()
+    for by in ("ada", "eve", "ada"):
+        tells(stage, what="door test", why="", by=by)
+    tells(stage, what="door", why="test x", by="eve")  # a space in a word parts no kinds
+    stage.after(60_000)
+    told = [(one.what, one.by, one.count) for one in stage.recorded(facts.AccessJudged)]
+    assert told == [
+        ("door test", "ada", 1), ("door test", "eve", 1), ("door", "eve", 1),
+        ("door test", "ada", 1),
+    ]  # fmt: skip
 
 
 def test_a_flood_of_many_kinds_fills_no_log() -> None:

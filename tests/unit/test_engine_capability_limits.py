@@ -1,9 +1,11 @@
 """What a capability cannot do for long: flood the log, outlast its end, end a parcel."""
 
+from dataclasses import replace
+
 from certs.capability import Action
 from gateway.core.inputs import Button, ClockAnchored, Trust
 from sync import facts
-from tests.stage import Stage, qr, small_map
+from tests.stage import SETTINGS, Stage, qr, small_map
 
 DAY = 86_400_000
 
@@ -67,3 +69,28 @@ def test_a_technicians_word_ends_no_parcel() -> None:
     stage.press(Button.COLLECT)
     stage.enter(stage.code())
     assert stage.screen().name == "collect.opening"
+
+
+def test_a_hub_that_names_another_account_each_time_opens_no_more_parcels() -> None:
+    """Who asks, and who agrees, is the hub's word: a stolen one has as many names as it wants."""
+    stage = Stage(trust=Trust.SYNCED, error_ms=50, settings=replace(SETTINGS, occupied_per_hour=1))
+    for number in range(3):
+        stage.deposit(f"AB{number}")
+    for door in stage.engine.book.compartments:
+        until = stage.now.wall_ms + 3_600_000
+        stage.hub(
+            facts.OpenRequested(
+                door=door, by=f"a{door}", why="w", case="c", until_ms=until, second=f"b{door}"
+            )
+        )
+    (declined,) = stage.recorded(facts.RequestDeclined)
+    assert declined.why == "support.occupied"
+    stage.after(3_600_000)
+    stage.hub(
+        facts.OpenRequested(
+            door=stage.engine.book.live()[2].door, by="ada", why="w", case="c",
+            until_ms=stage.now.wall_ms + 3_600_000,
+        )
+    )  # fmt: skip
+    assert len(stage.recorded(facts.RequestDeclined)) == 1
+    assert sorted(stage.engine.state.occupied_times) == ["support", "support:ada"]
