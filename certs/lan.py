@@ -41,7 +41,9 @@ _LOOKALIKES: Final = str.maketrans("018", "OIB")
 _secret = re.compile(r"[A-Z2-7]{26}").fullmatch
 _code = re.compile(r"[A-Z2-7]{17}").fullmatch
 _pin = re.compile(r"[0-9a-f]{64}").fullmatch
-_address = re.compile(r"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9.-]{1,253}):[0-9]{1,5}").fullmatch
+_address = re.compile(
+    r"(?:\[[0-9A-Fa-f:.]{2,45}(?:%[A-Za-z0-9._-]{1,15})?\]|[A-Za-z0-9.-]{1,253}):[0-9]{1,5}"
+).fullmatch
 _name = re.compile(r"[a-z0-9][a-z0-9-]{0,31}").fullmatch
 _PORT_MAX: Final = 65_535
 
@@ -102,7 +104,10 @@ def read_offer(text: str) -> Offer:
 
 
 def check_address(address: str) -> str:
-    """Return `host:port` or `[v6]:port` as it is; TrustInvalid `pairing.malformed`."""
+    """Return `host:port` or `[v6]:port` as it is; TrustInvalid `pairing.malformed`.
+
+    A link-local address may name the interface by which this computer has it: `[fe80::1%eth0]`.
+    """
     if not _address(address) or not 0 < int(address.rpartition(":")[2]) <= _PORT_MAX:
         raise _malformed("address")
     return address

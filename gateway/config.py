@@ -193,7 +193,9 @@ def _objections(config: Config) -> list[tuple[str, str]]:
     elif config.sync.listen and not is_address(config.sync.listen):
         found.append(("sync.listen", "must be an address and a port, 0.0.0.0:8601"))
     if config.installer.listen and not is_address(config.installer.listen):
-        found.append(("installer.listen", "must be an address and a port, 0.0.0.0:8443"))
+        found.append(
+            ("installer.listen", "must be an address and a port, 0.0.0.0:8443 or [::]:8443")
+        )
     if len(set(config.kiosk.kiosks)) != len(config.kiosk.kiosks):
         found.append(("kiosk.kiosks", "a kiosk is named twice"))
     if len(config.lines) > LINES_MAX:
@@ -260,8 +262,12 @@ def loopback(listen: str) -> bool:
 
 
 def is_address(listen: str) -> bool:
-    """Say whether `listen` is an address with a port."""
-    return _address(listen) is not None
+    """Say whether `listen` is an address with a port.
+
+    A link-local one of IPv6 is none: nobody listens on it without an interface. `[::]` hears it.
+    """
+    address = _address(listen)
+    return address is not None and not (address.version > 4 and address.is_link_local)  # noqa: PLR2004
 
 
 def _address(listen: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -16,6 +16,7 @@ from certs.authority import Authority
 from gateway import identity, pairing
 from gateway.core.inputs import Trust
 from gateway.errors import GatewayError
+from gateway.web.installer import serving
 from gateway.web.installer.sessions import SESSION_MS
 from gateway.web.installer.window import WINDOW_MS
 from sync import entry
@@ -264,6 +265,35 @@ async def test_the_servers_certificate_is_renewed_without_a_restart(
         connection.close()
 
 
+async def test_another_address_is_in_certificate_and_qr_within_a_look(
+    stage: LanStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A gateway starts before there is a network; the QR must not keep the address of that moment.
+    serving_ = stage.app._installers
+    await stage.command("open", "anna")
+    monkeypatch.setattr(serving, "hosts_here", lambda *_: ["192.0.2.77", "127.0.0.1"])
+    await serving_.refresh()
+    told = await stage.command("show")
+    assert told["address"].startswith("192.0.2.77:")
+    assert told["qr"].startswith("PLG1P:192.0.2.77:")
+    assert serving_.url.startswith("https://192.0.2.77:")
+    assert stage.office.lan.hosts == {"192.0.2.77", "127.0.0.1"}
+
+
+async def test_a_disk_that_takes_no_certificate_ends_no_pick_up(
+    stage: LanStand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> bool:
+        raise GatewayError("lan.unwritable", "Check the disk and the folder's owner")
+
+    monkeypatch.setattr(stage.office.lan, "renew", full)
+    await stage.app._installers.refresh()
+    assert not stage.task.done()
+    assert (
+        await Browser("127.0.0.1:" + stage.address.rpartition(":")[2]).ask("GET", "/")
+    ).status == 200
+
+
 # --- the browser ------------------------------------------------------------------------------
 
 
@@ -338,6 +368,20 @@ async def test_no_other_page_acts_in_a_session(
     assert (answer.status, answer.code) == (403, code)
     assert (await browser.ask("POST", "/api/doors/1/test", bare=True)).code == "access.origin"
     assert facts(stage, OpenIntended) == []
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("[fe80::1]:8443", 200), ("[fe80::1%eth0]:8443", 200), ("10.0.0.1", 200),
+        ("rebound.example", 403), ("[fe80::1%]", 403), ("[rebound.example]", 403),
+        ("127.0.0.1.rebound.example", 403), ("127.0.0.1@rebound.example", 403), ("localhost.", 403),
+    ],
+)  # fmt: skip
+async def test_no_name_can_be_rebound_and_every_address_is_one(
+    stage: LanStand, host: str, status: int
+) -> None:
+    assert (await Browser(stage.address).ask("GET", "/", Host=host)).status == status
 
 
 async def test_no_other_page_signs_a_browser_in(stage: LanStand) -> None:

@@ -54,7 +54,10 @@ def test_the_words_are_256_plain_ones_and_no_two_are_one_letter_apart() -> None:
 # --- texts ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("address", ["[fe80::1]:8443", "locker-0042.local:1", "10.0.0.1:65535"])
+@pytest.mark.parametrize(
+    "address",
+    ["[fe80::1]:8443", "[fe80::1%eth0]:8443", "locker-0042.local:1", "10.0.0.1:65535"],
+)
 def test_addresses_of_every_kind_come_back(address: str) -> None:
     assert lan.read_offer(lan.Offer(address, PIN, SECRET).text()).address == address
 
@@ -66,6 +69,7 @@ def test_addresses_of_every_kind_come_back(address: str) -> None:
         TEXT[:-1] + "5", TEXT.replace("AAAQ", "aaaq"), TEXT.replace("00ff", "00FF"),
         TEXT.replace(":8443", ":0"), TEXT.replace(":8443", ":70000"), TEXT.replace(":8443", ""),
         TEXT.replace("192.168.1.20", "a b"), TEXT.replace("192.168.1.20", "https://x"),
+        TEXT.replace("192.168.1.20", "[fe80::1%]"), TEXT.replace("192.168.1.20", "10.0.0.1%eth0"),
     ],
 )  # fmt: skip
 def test_other_texts_are_refused(text: str) -> None:

@@ -147,3 +147,14 @@ def test_any_text_is_refused_or_understood(text: Any) -> None:
 def test_split_address(text: Any, address: Any) -> None:
     assert config.split_address(text) == address
     assert config.loopback("[::1]:1")
+
+
+@pytest.mark.parametrize(
+    ("listen", "good"),
+    [
+        ("0.0.0.0:8443", True), ("[::]:8443", True), ("169.254.1.1:8443", True),
+        ("[fe80::1]:8443", False), ("[fe80::1%eth0]:8443", False), ("gateway.local:8443", False),
+    ],
+)  # fmt: skip
+def test_what_installers_can_be_listened_for_on(listen: str, *, good: bool) -> None:
+    assert config.is_address(listen) is good

@@ -84,7 +84,9 @@ _Body = TypeVar("_Body")
 _CALLER: Final = web.RequestKey("installer_caller", Caller)
 _code = re.compile(r"[a-z_.]{1,40}").fullmatch
 _number = re.compile(r"[1-9][0-9]{0,3}").fullmatch
-_HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[^\[\]:]+))(?::[0-9]{1,5})?")
+_HOST = re.compile(
+    r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)(?:%[^\[\]:]+)?\]|(?P<name>[^\[\]:]+))(?::[0-9]{1,5})?"
+)
 _FORM: Final = "application/x-www-form-urlencoded"
 
 

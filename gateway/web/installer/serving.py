@@ -1,7 +1,8 @@
 """The installer's listener as a whole: certificate, gate, application, and who commands it here.
 
-Off unless `[installer] listen` says where. The certificate is looked at every hour, and shown anew
-without a restart: connections that are open stay.
+Off unless `[installer] listen` says where. Addresses and certificate are looked at every half a
+minute, for a gateway starts before there is a network; another certificate is shown without a
+restart, and connections that are open stay.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ from gateway.web.installer.listener import Listener
 from gateway.web.installer.office import Office, Site
 from gateway.web.installer.window import Window
 
-LOOK_S: Final = 3600.0
+LOOK_S: Final = 30.0
 MAX_LINE: Final = 4096
 OPTIONS: Final[Mapping[str, Any]] = {
     "access_log": None, "keepalive_timeout": 10.0, "lingering_time": 0.0,
@@ -47,9 +48,16 @@ class _Open:
     """What stands while the listener does."""
 
     office: Office
-    address: str
+    port: int
+    hosts: list[str]
     context: ssl.SSLContext
     gate: Gate
+
+    @property
+    def address(self) -> str:
+        """Where installers find it now, host and port."""
+        host = self.hosts[0]
+        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
 
 
 class Serving:
@@ -62,10 +70,14 @@ class Serving:
         site: Site,
         bundle: Callable[[], Mapping[str, Any]],
     ) -> None:
-        self.url = ""
         self._config, self._data, self._site, self._machine = chosen, data, site, bundle
         self._open: _Open | None = None
         self._at = ("", 0)  # the kiosk at which a window was opened, and its number
+
+    @property
+    def url(self) -> str:
+        """Where it is now; nothing where it does not listen."""
+        return "" if self._open is None else f"https://{self._open.address}/"
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
@@ -96,9 +108,7 @@ class Serving:
         port = socket.getsockname()[1]
         assert runner.server is not None
         gate = listener.gate = Gate(socket, context, runner.server, OPTIONS)
-        host = f"[{hosts[0]}]" if ":" in hosts[0] else hosts[0]
-        self._open = _Open(office, f"{host}:{port}", context, gate)
-        self.url = f"https://{host}:{port}/"
+        self._open = _Open(office, port, hosts, context, gate)
         _log.info("installer.listening", url=self.url, pin=office.lan.pin)
         try:
             async with asyncio.TaskGroup() as group:
@@ -128,10 +138,18 @@ class Serving:
             await self.refresh()
 
     async def refresh(self) -> None:
-        """Renew the certificate if it is due, and show it from the next connection on."""
-        if self._open is not None:
-            await self._look(self._open.office)
-            tls.use(self._open.context, self._open.office.lan.own)
+        """Renew the certificate if it is due, and show it from the next connection on.
+
+        What cannot be renewed now (a full disk) stays as it is: pick-ups go on beside it.
+        """
+        if self._open is None:
+            return
+        try:
+            self._open.hosts = await self._look(self._open.office)
+        except GatewayError as error:
+            _log.warning("installer.stale", code=error.code)
+            return
+        tls.use(self._open.context, self._open.office.lan.own)
 
     def status(self) -> dict[str, object]:
         """Return what `locker-gateway status` shows of it."""
