@@ -156,6 +156,13 @@ def test_our_own_signature_in_a_later_epoch_says_that_we_are_an_old_copy() -> No
     assert found(site) == [("overtaken", "custody")]
 
 
+def test_an_epoch_of_ours_before_this_one_is_no_claim_and_comes_back() -> None:
+    site = site_with(4)
+    played(site, (log_of(SITE, "custody", "e1-00000000"), 3, b"12345678"), can=CAN)
+    site.tick(site.now_ms + 2 * SHOW_MS)
+    assert site.found == []
+
+
 def test_a_peer_that_cannot_show_anything_is_told_of_at_once_and_not_believed() -> None:
     site = site_with(4)
     played(site, (CUSTODY, 9, b"12345678"))
