@@ -6,6 +6,7 @@ import pytest
 
 from certs import authority, lan
 from gateway import identity, site
+from gateway.web.installer import gate
 from gateway.web.installer.lan import Lan, hosts_here
 
 NOW_S = 1_795_000_000
@@ -69,6 +70,14 @@ def test_a_certificate_of_another_key_is_not_shown(tmp_path: Path) -> None:
     again = Lan(tmp_path / "a")
     assert again.renew(["10.0.0.1"], NOW_S) is True
     assert authority.pin_of(authority.public_key(again.own.leaf)) == one.pin
+
+
+@pytest.mark.parametrize("host", ["192.0.2.55", "2001:db8::55"])
+def test_an_address_that_is_not_there_yet_is_listened_on(host: str) -> None:
+    # Its network comes up later, or somebody plugs it in: the site does not wait for that.
+    listener = gate.listen(host, 0)
+    assert listener.getsockname()[0] == host
+    listener.close()
 
 
 def test_what_this_machine_is_called() -> None:

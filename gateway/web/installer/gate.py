@@ -37,6 +37,8 @@ BUSY_S: Final = 60.0
 SWEEP_S: Final = 1.0
 BACKLOG: Final = 16
 SHUTDOWN_S: Final = 1.0
+_FREEBIND: Final = socket.IPPROTO_IP, 15  # SPEC: ip(7)
+_FREEBIND6: Final = socket.IPPROTO_IPV6, 78  # SPEC: linux/in6.h
 TURNS_TO_CLOSE: Final = 3
 """Turns of the loop in which an aborted connection of TLS is closed."""
 
@@ -184,10 +186,14 @@ class Gate:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket; OSError where the address is taken."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    """Return a listening socket; OSError where the address is taken.
+
+    The address need not be there yet: a gateway starts before its network does, or without one.
+    """
+    six = ":" in host
+    listener = socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_STREAM)
     try:
+        listener.setsockopt(*(_FREEBIND6 if six else _FREEBIND), 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host.strip("[]"), port))
         listener.listen(BACKLOG)
