@@ -327,8 +327,9 @@ class Book(Views):
                 for door in self.map.doors:
                     self.compartments[door].disabled = rights.out_of_service(door)
             case facts.TimeAnchored():
-                self.anchor = (item.at, fact.utc_ms, fact.error_ms)
-                rights.forget(fact.utc_ms - fact.error_ms)
+                before, self.anchor = self.anchor, (item.at, fact.utc_ms, fact.error_ms)
+                if before is not None:  # a clock that is wrong for a moment ends nothing
+                    rights.forget(min(before[1] - before[2], fact.utc_ms - fact.error_ms))
             case facts.CapabilityAccepted():
                 rights.accept(ref, fact)
             case facts.SiteDecommissioned():

@@ -91,7 +91,8 @@ class Rights:
     def forget(self, utc_ms: int) -> None:
         """Forget the accepted capabilities that ended long before this moment.
 
-        The site's custody log alone decides when, so it is the same for every reader. One that ends
+        The site's custody log alone decides when, by two anchors that follow each other, so it is
+        the same for every reader. One that ends
         no later than the last one forgotten (`forgotten_ms`) was over long ago: whatever a clock
         may say afterwards, it is not accepted a second time.
         """

@@ -210,6 +210,7 @@ def test_every_later_field_is_there_once_it_says_something_and_survives() -> Non
     done: list[facts.AnyFact] = [
         facts.CapabilityAccepted(cti="ac", action="courier", kid="", until_ms=1, clock=""),
         facts.TimeAnchored(utc_ms=FORGOTTEN_MS + 9, error_ms=0, source="x"),
+        facts.TimeAnchored(utc_ms=FORGOTTEN_MS + 9, error_ms=0, source="x"),
         facts.CapabilityAccepted(
             cti="ad", action="return", kid="", until_ms=2**53 - 1, clock="", room="M"
         ),

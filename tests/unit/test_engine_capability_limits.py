@@ -39,12 +39,27 @@ def test_a_courier_whose_time_is_over_at_a_kept_screen_opens_nothing_more() -> N
     assert (stage.screen().name, stage.screen().why) == ("deliver.scan", "staff.expired")
 
 
+def test_a_clock_that_is_wrong_for_a_moment_locks_nobody_out() -> None:
+    """One anchor ten years ahead forgot a courier's right, and every other that ends before it."""
+    stage = synced()
+    stage.send(ClockAnchored(now=stage.now, source="clock.synced"))
+    stage.shows(qr(Action.COURIER, subject="acme", within_s=300 * 86_400))
+    stage.home()
+    stage.wall += 3_650 * DAY
+    stage.send(ClockAnchored(now=stage.now, source="clock.synced"))
+    stage.wall -= 3_650 * DAY
+    stage.send(ClockAnchored(now=stage.now, source="clock.synced"))
+    stage.shows(qr(Action.COURIER, cti=2, subject="acme"))
+    assert stage.screen().name == "deliver.scan"
+
+
 def test_a_right_that_was_forgotten_in_the_middle_gives_nothing() -> None:
     stage = synced()
     stage.shows(qr(Action.COURIER, subject="acme"))
     stage.scan()
     stage.wall += 60 * DAY
-    stage.send(ClockAnchored(now=stage.now, source="clock.synced"))
+    for _ in range(2):
+        stage.send(ClockAnchored(now=stage.now, source="clock.synced"))
     stage.wall -= 60 * DAY
     stage.press(Button.SIZE, "S")
     assert stage.pulses() == []

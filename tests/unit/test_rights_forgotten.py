@@ -75,7 +75,8 @@ def test_what_has_no_end_or_no_capability_stays() -> None:
 def test_a_revocation_of_a_forgotten_one_is_forgotten_whichever_came_first() -> None:
     book = in_every_order(issued(HUB, 0), anchored(HUB, 1), revoked(LOUD, 0, f"{HUB}0"))
     assert (book.couriers, book.rights.revoked) == ({}, {})
-    book = in_every_order(accepted(0), anchored(SITE, 1), revoked(URGENT, 0, f"{SITE}0"))
+    site = accepted(0), anchored(SITE, 1), anchored(SITE, 2)
+    book = in_every_order(*site, revoked(URGENT, 0, f"{SITE}0"))
     assert (book.couriers, book.rights.revoked, book.rights.forgotten_ms) == ({}, {}, 9)
 
 
@@ -90,7 +91,7 @@ def test_a_revocation_of_what_is_no_right_waits_for_nothing() -> None:
 def test_what_a_capability_became_is_revoked_as_long_as_that_is_known(forgets: bool) -> None:
     """Of two rights of one capability (a restored site) one is forgotten: no order shows in it."""
     first = (accepted(0), accepted(1, until_ms=LATE))
-    last = (anchored(SITE, 2),) if forgets else ()
+    last = (anchored(SITE, 2), anchored(SITE, 3)) if forgets else ()
     book = in_every_order(*first, *last, revoked(URGENT, 0, f"{SITE}0"))
     assert [one.revoked for one in book.couriers.values()] == ([False] if forgets else [True, True])
 
