@@ -260,7 +260,7 @@ class Exchange:
         routes = make_routes(self._shelf, snapshot=self._snapshot, arrived=self._pushed)
         app.add_routes(routes)
         try:
-            listener = places.listen(where.host, where.port)
+            listener = places.listen(where.host, where.port, absent=True)
         except OSError as error:
             raise GatewayError(
                 "sync.unavailable",

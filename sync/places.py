@@ -25,6 +25,8 @@ HANDSHAKE_S: Final = 10.0
 IDLE_S: Final = 15.0
 BUSY_S: Final = 60.0
 SWEEP_S: Final = 1.0
+_FREEBIND: Final = socket.IPPROTO_IP, 15  # SPEC: ip(7)
+_FREEBIND6: Final = socket.IPPROTO_IPV6, 78  # SPEC: linux/in6.h
 BACKLOG: Final = 256
 KEEPALIVE_S: Final = 75.0
 SHUTDOWN_S: Final = 0.5
@@ -247,14 +249,19 @@ def known(request: web.Request, key: str, most: int) -> None:
         places.know(place, key, most)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket; OSError where the address is taken."""
+def listen(host: str, port: int, *, absent: bool = False) -> socket.socket:
+    """Return a listening socket; OSError where the address is taken.
+
+    `absent`: the address need not be there yet. A gateway starts before its network does.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if absent:
+            listener.setsockopt(*(_FREEBIND6 if family == socket.AF_INET6 else _FREEBIND), 1)
         listener.bind((host.strip("[]"), port))
         listener.listen(BACKLOG)
     except OSError:
