@@ -134,10 +134,9 @@ class GrantIssued(Fact, frozen=True, kw_only=True, tag="grant.issued"):
 class CapabilityAccepted(Fact, frozen=True, kw_only=True, tag="capability.accepted"):
     """A capability was shown here for the first time, and is good: from now on a right of this log.
 
-    `cti` is its id (16 hex digits), `action` what it gives (in words; one of a later version stops
-    no log), `kid` (8 hex digits) who signed it, `of` the parcel it opens or the entry it is about,
-    `tenant` and `room` as in the capability, `clock` how far the clock could be trusted. What it
-    opens names this entry (`by`).
+    `cti` is its id (16 hex digits), `action` what it gives (another version's stops no log), `kid`
+    (8 hex digits) who signed it, `of` the parcel it opens or the entry it is about, `tenant` and
+    `room` as in it, `clock` how far that was trusted. What it opens names this entry (`by`).
     """
 
     cti: str
