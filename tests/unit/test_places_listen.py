@@ -1,4 +1,4 @@
-"""Pins where the listeners of peers stand: an address not there yet is the gateway's to wait for."""
+"""Pins where peers are listened for: a gateway waits for an address that is not there yet."""
 
 import pytest
 
