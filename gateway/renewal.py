@@ -125,6 +125,7 @@ class Renewal:
     async def _learn(self, life: Life) -> None:
         await self._wire.learn_time()
         self._asked_ms["time"] = life.clock.now().mono_ms
+        life.anchor()
 
     async def _refresh(self, life: Life) -> None:
         changed = await self._wire.refresh()

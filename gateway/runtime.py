@@ -127,7 +127,7 @@ class Life:
         self._wake_at_ms: int | None = None
         self._wake_call: asyncio.TimerHandle | None = None
         self._anchored: Now | None = None
-        self._standing: set[tuple[str, str]] = set()
+        self._standing: dict[tuple[str, str], bool] = {}
         self._working: set[asyncio.Task[None]] = set()
         self._group: asyncio.TaskGroup
 
@@ -143,7 +143,7 @@ class Life:
                     *(self._group.create_task(work(self)) for work in self._beside),
                     *self._every(),
                 ]
-                self._anchor()
+                self.anchor()
                 self._perform(self._begun)
                 self._desk.open_with(self.inbox, self.health)
                 ready()
@@ -304,7 +304,7 @@ class Life:
             for every_s, chore in chores
         ]
 
-    def _anchor(self) -> None:
+    def anchor(self) -> None:
         """Tell the engine what UTC is, when it begins and whenever that has changed."""
         now, last = self.clock.now(), self._anchored
         if last is not None and now.trust is last.trust:
@@ -316,15 +316,17 @@ class Life:
         self.trouble("clock.floor", standing=now.trust is Trust.FLOOR)
 
     def trouble(self, alarm: str, about: str = "", *, standing: bool) -> None:
-        """Tell the engine that something needs a person, or no longer does; repeats are free."""
-        known = (alarm, about) in self._standing
-        if known is standing:
+        """Tell the engine that something needs a person, or no longer does; repeats are free.
+
+        That it is over is told once a life too: an earlier life may have raised the alarm.
+        """
+        if self._standing.get((alarm, about)) is standing:
             return
-        (self._standing.add if standing else self._standing.remove)((alarm, about))
+        self._standing[alarm, about] = standing
         self.inbox.put(Trouble(now=self.clock.now(), alarm=alarm, about=about, standing=standing))
 
     def _watch_machine(self) -> None:
-        self._anchor()
+        self.anchor()
         if self.store.low_space:
             self._start(asyncio.to_thread(self.store.regain_space))
         self.trouble("disk.low", standing=self.store.low_space)

@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import ssl
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +203,33 @@ async def test_a_wrong_clock_locks_nobody_out(
     # Jumping while it runs changes nothing any more.
     hands.wrong_ms, hands.kernel = -wrong_ms, kernel
     assert abs(stage.app._clock.now().wall_ms - time.time() * 1000) < 60_000
+
+
+async def test_what_an_earlier_life_did_not_know_of_the_time_is_no_alarm_for_ever(
+    stage: Governed,
+) -> None:
+    await stage.enrol()
+    await stage.begin()
+    await stage.linked()
+    assert stage.app._life is not None
+    stage.app._life.trouble("clock.floor", standing=True)
+    await stage.until(lambda: "clock.floor" in stage.alarms)
+    assert await stage.stop() == 0
+    await stage.begin()
+    await stage.until(lambda: "clock.floor" not in stage.alarms)
+
+
+async def test_once_the_hub_has_told_the_time_it_is_in_the_log_at_once(stage: Governed) -> None:
+    await stage.enrol()
+    await stage.begin()
+    await stage.linked()
+    life = stage.app._life
+    assert life is not None
+    life._anchored = replace(life.clock.now(), trust=Trust.FLOOR)  # as before the hub was heard
+    life.trouble("clock.floor", standing=True)
+    await stage.app._exchange.renewal._learn(life)
+    await stage.until(lambda: "clock.floor" not in stage.alarms)
+    assert life._anchored.trust is life.clock.now().trust
 
 
 async def test_revoked_is_out_at_once_and_told_in_words(stage: Governed) -> None:
