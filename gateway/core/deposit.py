@@ -141,8 +141,24 @@ def _asked_for(session: Session, *screens: str) -> bool:
     return session.screen.name in screens
 
 
+COMING = frozenset({*doors.UNDECIDED, Phase.OPEN, Phase.SETTLING, Phase.ASKING})
+
+
 def _is_here(state: State, identity: str) -> bool:
-    return any(parcel.identity == identity for parcel in state.book.parcels.values())
+    """Return whether this parcel is on record, or is being put behind a door just now."""
+    name = _annex_of(identity)
+    coming = (
+        opening.annex is not None and opening.annex.data == name
+        for opening in state.openings.values()
+        if opening.purpose == "deposit" and opening.phase in COMING and not opening.too_small
+    )
+    here = (parcel.identity == identity for parcel in state.book.parcels.values())
+    return any(here) or any(coming)
+
+
+def _annex_of(identity: str) -> bytes:
+    tenant, tracking, piece = identity.split("/")
+    return canonical.encode({"tenant": tenant, "tracking": tracking, "piece": int(piece)})
 
 
 def another_piece(state: State, pressed: ButtonPressed) -> None:
@@ -257,8 +273,7 @@ def once_refusal(state: State, right: Grant) -> str:
 
 def _open(state: State, session: Session, door: int, why: str, promise: Reservation | None) -> None:
     assert session.identity is not None
-    tenant, tracking, piece = session.identity.split("/")
-    annex = canonical.encode({"tenant": tenant, "tracking": tracking, "piece": int(piece)})
+    annex = _annex_of(session.identity)
     opening = Opening(
         door, "deposit", Phase.WAITING, by=session.courier or "", of=session.courier,
         kiosk=session.kiosk, size=session.size, annex=Annex(annex, session.salt),

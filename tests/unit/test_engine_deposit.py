@@ -41,6 +41,17 @@ def fail(stage: Stage) -> None:
     assert stage.screen().name == "deliver.fault"
 
 
+def test_a_number_whose_door_is_being_opened_is_no_second_parcel() -> None:
+    """Found by `test_engine_property`: scanned twice while its door opened, it got two."""
+    stage = ready()
+    stage.press(Button.SIZE, "S")
+    stage.press(Button.DELIVER)
+    stage.scan()
+    assert (stage.screen().name, stage.screen().why) == ("deliver.again", "parcel.already_here")
+    stage.press(Button.ANOTHER_PIECE)
+    assert stage.screen().name == "deliver.size"
+
+
 # --- the life of a deposit --------------------------------------------------------------------
 
 

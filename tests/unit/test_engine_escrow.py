@@ -305,7 +305,11 @@ def test_two_kiosks_do_not_fill_one_promise_twice() -> None:
     stage.press(Button.SIZE, "S")
     stage.opens()
     stage.home()
-    assert sizes(stage)["S"] == 0
+    stage.login()
+    stage.scan()
+    assert stage.screen().why == "parcel.already_here"
+    stage.press(Button.ANOTHER_PIECE)  # a piece that nobody promised anything to
+    assert dict(stage.screen().sizes)["S"] == 0
 
 
 def test_a_promise_made_with_an_unknown_key_is_nobodys_and_stands() -> None:
