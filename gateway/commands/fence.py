@@ -39,7 +39,7 @@ def show(data: Path, *, as_json: bool) -> None:
         text = "no fence: every door is trusted"
     else:
         text = (
-            f"fenced: {', '.join(sorted(book.fences.values()))}\n"
+            f"fenced: {', '.join(sorted(set(book.fences.values())))}\n"
             f"not proved: {', '.join(map(str, doors)) or 'none'}\n"
             "Look behind each of them: locker-gateway support open, then support check."
         )

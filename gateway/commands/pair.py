@@ -11,7 +11,7 @@ from gateway.errors import GatewayError
 
 
 @click.command()
-@click.argument("offer", default="", metavar="[PLG1P:...|-]")
+@click.argument("offer", default="", metavar="[OFFER|-]")
 @click.option("--address", default="", metavar="HOST:PORT", help="Where it is, without a QR.")
 @click.option("--pin", default="", metavar="HEX", help="Its pin, as `pairing open` shows it.")
 @click.option("--as", "name", default="", metavar="NAME", help="What to call it here.")
@@ -19,7 +19,7 @@ from gateway.errors import GatewayError
 def command(offer: str, address: str, pin: str, name: str, *, as_json: bool) -> None:
     """Pair this computer with a gateway on the LAN.
 
-    OFFER is the text of the QR, or - to read it from standard input, where no other user of this
+    OFFER is the text of the QR (PLG1P:...), or - to read it from standard input, where no other user of this
     machine sees it. Without a QR give --address and --pin, and type the code.
     """
     if name:

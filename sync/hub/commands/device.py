@@ -40,7 +40,7 @@ def list_devices(site: str, file: Path, *, as_json: bool) -> None:
 @shared.config
 @shared.as_json
 def revoke(site: str, pin: str, file: Path, *, as_json: bool) -> None:
-    """Switch off the gateway of SITE with this PIN (its first digits), or all of SITE.
+    """Switch off the gateway of SITE with this PIN (at least 8 of its digits), or all of SITE.
 
     Its link ends now, and the next is refused. The running hub is asked to do it.
     """
@@ -60,7 +60,7 @@ def revoke(site: str, pin: str, file: Path, *, as_json: bool) -> None:
 @shared.config
 @shared.as_json
 def enable(site: str, pin: str, file: Path, *, as_json: bool) -> None:
-    """Let the gateway of SITE with this PIN (its first digits) in again."""
+    """Let the gateway of SITE with this PIN (at least 8 of its digits) in again."""
 
     async def here(hub: Hub) -> dict[str, Any]:
         return _plain(await api_trust.enable(hub, site, pin, shared.me()))

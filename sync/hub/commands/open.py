@@ -27,7 +27,7 @@ def command(site: str, door: int, file: Path, why: str, case: str, *, as_json: b
     """Ask SITE to open DOOR within five minutes; the site decides.
 
     Too many in a minute are kept for a second person (open.second_person, with an id): an account
-    of support approves there, or whoever is asked by an account approves with locker-hub approve.
+    of support approves what was asked for here; locker-hub approve is for what an account asked.
     """
     until_ms = Clock().utc_ms() + _LASTS_MS
 
