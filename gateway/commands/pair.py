@@ -19,8 +19,8 @@ from gateway.errors import GatewayError
 def command(offer: str, address: str, pin: str, name: str, *, as_json: bool) -> None:
     """Pair this computer with a gateway on the LAN.
 
-    OFFER is the text of the QR (PLG1P:...), or - to read it from standard input, where no other user of this
-    machine sees it. Without a QR give --address and --pin, and type the code.
+    OFFER is the text of the QR (PLG1P:...), or - to read it from standard input, where no other
+    user of this machine sees it. Without a QR give --address and --pin, and type the code.
     """
     if name:
         pairing.folder_of(name)
