@@ -60,10 +60,12 @@ class Hub(_Table, frozen=True, kw_only=True):
 class Sync(_Table, frozen=True, kw_only=True):
     """Where the hub or a backend that can reach this site pulls from; nowhere when empty.
 
-    Over mutual TLS on any address; plain on loopback only, in development.
+    Over mutual TLS on any address; plain on loopback only, in development. `backends` names who
+    may come beside the hub: what a hub ended since, a site that it cannot reach would not know.
     """
 
     listen: str = ""
+    backends: Annotated[tuple[_Name, ...], Meta(max_length=16)] = ()
     keep_days: Annotated[int, Meta(ge=30, le=3650)] = 90
 
     @property

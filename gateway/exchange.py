@@ -282,10 +282,10 @@ class Exchange:
 
     @web.middleware
     async def _welcomes(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Let in the hub and the backends of this operator, and nobody else."""
+        """Let in the hub and the backends that the configuration names, and nobody else."""
         way = request.transport
         peer = None if way is None else tls.peer_of(way.get_extra_info("ssl_object"))
-        if peer is not None and self.wire.is_welcome(peer):
+        if peer is not None and self.wire.is_welcome(peer, self.config.sync.backends):
             places.known(request, authority.pin_of(authority.public_key(peer)), PEERS_EACH)
             return await handler(request)
         if self._life is not None:
@@ -294,7 +294,8 @@ class Exchange:
             self._life.inbox.put(AccessTold(now=now, what="pull", by=by, why="exchange.stranger"))
         no = {
             "code": "exchange.stranger",
-            "remedy": "Come with the certificate of this operator's hub or of a backend of it.",
+            "remedy": "Come with the certificate of this operator's hub, or of a backend that the"
+            " site names in [sync] backends.",
             "evidence": {},
         }
         return web.json_response(no, status=403)

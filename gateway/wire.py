@@ -10,7 +10,7 @@ asked for over one connection that leaves dates out and still leads to the pinne
 import asyncio
 import secrets
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -130,17 +130,15 @@ class Wire:
             raise refusal
         self.judge_dates(leaf)
 
-    def is_welcome(self, peer: x509.Certificate | None) -> bool:
-        """Say whether somebody who came is this operator's hub or one of its backends."""
+    def is_welcome(self, peer: x509.Certificate | None, backends: Collection[str] = ()) -> bool:
+        """Say whether somebody who came is this operator's hub, or one of these backends of it."""
         operator = self.known().operator
         try:
             said = "" if peer is None else authority.uri_of(peer)
         except CertificateInvalid:
             return False
-        backends = authority.backend_uri(operator, "")
-        return said == authority.hub_uri(operator) or (
-            said.startswith(backends) and said != backends
-        )
+        named = (authority.backend_uri(operator, name) for name in backends)
+        return said in {authority.hub_uri(operator), *named}
 
     # --- asking ---------------------------------------------------------------------------------
 

@@ -129,7 +129,7 @@ class Governed(Site):
             f'[lines.bank]\ntcp = "{self.bank.where()["bank"]}"\nframing = "rtu"\n'
             "[timing]\npoll_idle_ms = 60\npoll_watched_ms = 60\ngrace_ms = 150\nstable_ms = 150\n"
             "rest_ms = 300\nresult_ms = 500\n"
-            + (f'[sync]\nlisten = "{self.listen}"\n' if self.listen else "")
+            + (f'[sync]\nlisten = "{self.listen}"\nbackends = ["acme"]\n' if self.listen else "")
         )
 
     async def enrol(self, invitation: Invitation | None = None) -> Enrolment:

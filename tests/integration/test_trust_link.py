@@ -318,7 +318,7 @@ async def test_a_hub_of_another_root_is_not_believed(
         assert not heard.is_set()
 
 
-async def test_the_pull_listener_lets_in_the_hub_and_backends_alone(
+async def test_the_pull_listener_lets_in_the_hub_and_the_backends_it_names_alone(
     stage: Governed, tmp_path: Path
 ) -> None:
     await stage.enrol()
@@ -330,20 +330,22 @@ async def test_the_pull_listener_lets_in_the_hub_and_backends_alone(
     key = ec.generate_private_key(ec.SECP256R1())
     roots = known.roots
     hub = tls.client(roots, known.credentials())
-    backend = tls.client(
-        roots, tls.Credentials(known.issue_backend(key.public_key(), "acme", NOW_S), key)
+    backend, unnamed = (
+        tls.client(roots, tls.Credentials(known.issue_backend(key.public_key(), name, NOW_S), key))
+        for name in ("acme", "ended")
     )
     other = tls.client(
         roots, tls.Credentials(known.issue_device(key.public_key(), "0043", NOW_S), key)
     )
-    for context in (hub, backend, other):
+    for context in (hub, backend, unnamed, other):
         context.check_hostname = False
     async with aiohttp.ClientSession() as session:
         for context in (hub, backend):
             async with session.get(f"{url}/logs", ssl=context) as answer:
                 assert answer.status == 200
-        async with session.get(f"{url}/logs", ssl=other) as answer:
-            assert (answer.status, (await answer.json())["code"]) == (403, "exchange.stranger")
+        for context in (unnamed, other):
+            async with session.get(f"{url}/logs", ssl=context) as answer:
+                assert (answer.status, (await answer.json())["code"]) == (403, "exchange.stranger")
         nobody = tls.client(roots)
         nobody.check_hostname = False
         for refused in (nobody, ssl.create_default_context()):
