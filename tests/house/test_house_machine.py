@@ -176,8 +176,8 @@ def test_the_hub_sees_no_device() -> None:
 
 @both
 def test_gateways_reach_their_hub_and_installers_a_gateway_as_shipped(unit: Path) -> None:
-    # Who may talk to it is decided by certificates, and where it listens by its configuration: a
-    # filter of addresses in the unit would be a second answer, and drops what the first one lets in.
+    # Who may talk to it is decided by certificates, and where it listens by its configuration:
+    # a filter of addresses in the unit is a second answer, and drops what the first one lets in.
     found = settings(unit)
     assert not {"IPAddressDeny", "IPAddressAllow", "SocketBindDeny", "PrivateNetwork"} & set(found)
     families = set(found["RestrictAddressFamilies"][0].split())

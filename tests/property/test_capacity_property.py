@@ -165,9 +165,9 @@ def _latest_clock_wins(self: Register[str]) -> dict[str, str]:
     return {"s": latest.value}
 
 
-def _forgets_early_revocations(self: Rights, ref: str, grant: str) -> None:
+def _forgets_early_revocations(self: Rights, ref: str, grant: str, *, known: bool) -> None:
     if grant in self.couriers or grant in self.collects:
-        _REVOKE(self, ref, grant)
+        _REVOKE(self, ref, grant, known=known)
 
 
 _REVOKE = Rights.revoke

@@ -288,7 +288,7 @@ def accepts(shelf: Shelf, action: str, cti: bytes, of: str | None = None) -> str
     """The site is shown a capability."""
     return shelf.writes(
         facts.CapabilityAccepted(
-            cti=cti.hex(), action=action, kid="00000000", until_ms=NOW_MS + HOUR_MS,  # type: ignore[arg-type]  # an action
+            cti=cti.hex(), action=action, kid="00000000", until_ms=NOW_MS + HOUR_MS,
             clock="trusted", tenant="acme", of=of,
         )
     )  # fmt: skip
