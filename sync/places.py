@@ -15,11 +15,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
-from typing import Final
+from typing import Any, Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 from aiohttp.web_protocol import RequestHandler
+from typing_extensions import override
 
 HANDSHAKE_S: Final = 10.0
 IDLE_S: Final = 15.0
@@ -29,6 +30,15 @@ _FREEBIND: Final = socket.IPPROTO_IP, 15  # SPEC: ip(7)
 _FREEBIND6: Final = socket.IPPROTO_IPV6, 78  # SPEC: linux/in6.h
 BACKLOG: Final = 256
 KEEPALIVE_S: Final = 75.0
+OPTIONS: Final[dict[str, Any]] = {
+    "access_log": None,
+    "keepalive_timeout": KEEPALIVE_S,
+    # What is refused unread would be unpacked to its end, in this very loop.
+    "lingering_time": 0.0,
+}
+"""How each connection is served."""
+SERVER: Final = "locker"
+"""What answers call this program: a stranger learns no version."""
 SHUTDOWN_S: Final = 0.5
 """How long requests under way may take once a process is to stop."""
 PAUSE_S: Final = 0.1
@@ -109,7 +119,7 @@ class Places:
                     self.counters["failed"] += 1
                     await asyncio.sleep(PAUSE_S)
                     continue
-                handler = server()
+                handler = Reticent(server, loop=loop, **OPTIONS)
                 place = _Place(network_of(str(told[0])), loop.time())
                 self._add(handler, place)
                 place.task = group.create_task(self._admit(handler, place, connection))
@@ -203,6 +213,33 @@ class Places:
                 self._drop(handler)
 
 
+class Reticent(RequestHandler):
+    """A connection on which a request that is none is answered with its status and nothing more.
+
+    Left alone the library repeats what it could not read, and names itself with its version.
+    """
+
+    __slots__ = ()
+
+    @override
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Log it as the library does; raises ConnectionError where an answer had begun."""
+        super().handle_error(request, status, exc, message)
+        answer = web.Response(status=status, headers={hdrs.SERVER: SERVER})
+        answer.force_close()
+        return answer
+
+
+async def _name(_request: web.Request, response: web.StreamResponse) -> None:
+    response.headers[hdrs.SERVER] = SERVER
+
+
 @asynccontextmanager
 async def serving(
     app: web.Application,
@@ -219,11 +256,8 @@ async def serving(
     if context is not None:
         gate = Places(listener, context, strangers_max=strangers_max)
         app.middlewares.insert(0, gate.middleware)
-    # No lingering: what is refused unread would be unpacked to its end, in this very loop.
-    runner = web.AppRunner(
-        app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_S,
-        keepalive_timeout=KEEPALIVE_S, lingering_time=0.0,
-    )  # fmt: skip
+    app.on_response_prepare.append(_name)
+    runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=SHUTDOWN_S, **OPTIONS)
     try:
         await runner.setup()
         assert runner.server is not None, "it was set up"

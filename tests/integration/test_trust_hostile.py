@@ -161,6 +161,19 @@ async def test_a_head_that_comes_letter_by_letter_is_not_waited_for(
     writer.close()
 
 
+@pytest.mark.parametrize("sent", [b"GET \x01canary\x02 HTTP/1.1\r\n\r\n", b"canary\r\n\r\n"])
+async def test_what_is_no_request_is_answered_with_its_status_alone(
+    small: Stage, sent: bytes
+) -> None:
+    context = tls.client((await small.enrolled()).roots)
+    reader, writer = await _holds(small.hub.ports["api"], context, sent)
+    async with asyncio.timeout(10):
+        answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.") and b" 400 " in answer[:16], answer
+    assert not any(word in answer for word in (b"canary", b"aiohttp", b"Python"))
+
+
 async def test_a_gateways_pull_listener_is_no_place_for_strangers(stage: Governed) -> None:
     await stage.enrol()
     stage.listen = "127.0.0.1:0"
