@@ -60,6 +60,8 @@ SNAPSHOT_EVERY_S: Final = 86_400.0
 MINUTE_S: Final = 60.0
 ANCHOR_STEP_MS: Final = 1_000
 """A wall clock that moved so far against the monotonic one is anchored anew."""
+ANCHOR_EVERY_MS: Final = 86_400_000
+"""And once a day: by anchors the book knows which rights ended long ago, and forgets them."""
 DRAIN_S: Final = 0.4
 
 _log = logs.get("runtime")
@@ -305,11 +307,12 @@ class Life:
         ]
 
     def anchor(self) -> None:
-        """Tell the engine what UTC is, when it begins and whenever that has changed."""
+        """Tell the engine what UTC is: when it begins, once a day, and when that has changed."""
         now, last = self.clock.now(), self._anchored
         if last is not None and now.trust is last.trust:
-            moved = (now.wall_ms - last.wall_ms) - (now.mono_ms - last.mono_ms)
-            if abs(moved) < ANCHOR_STEP_MS:
+            since_ms = now.mono_ms - last.mono_ms
+            moved_ms = now.wall_ms - last.wall_ms - since_ms
+            if abs(moved_ms) < ANCHOR_STEP_MS and since_ms < ANCHOR_EVERY_MS:
                 return
         self._anchored = now
         self.inbox.put(ClockAnchored(now=now, source=f"clock.{now.trust.value}"))
