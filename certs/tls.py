@@ -6,10 +6,11 @@ have the peer's leaf looked at after the handshake, by the clock room's own time
 sent. Everything else OpenSSL checks as ever: chain, usage, name, possession.
 """
 
+import asyncio
 import os
 import ssl
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -137,6 +138,14 @@ def peer_of(ssl_object: Any) -> x509.Certificate | None:
     """
     der = ssl_object.getpeercert(binary_form=True) if ssl_object is not None else None
     return authority.from_der(der) if der else None
+
+
+def cut(transport: asyncio.BaseTransport | None) -> None:
+    """End a connection at once, whatever it is doing; one that has ended already is left alone."""
+    if isinstance(transport, asyncio.WriteTransport):
+        # Before Python 3.11.3 a TLS transport that was closed twice has lost what it would ask.
+        with suppress(AttributeError):
+            transport.abort()
 
 
 def by_dates(error: BaseException) -> bool:

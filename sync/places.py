@@ -22,6 +22,8 @@ from aiohttp.typedefs import Handler, Middleware
 from aiohttp.web_protocol import RequestHandler
 from typing_extensions import override
 
+from certs import tls
+
 HANDSHAKE_S: Final = 10.0
 IDLE_S: Final = 15.0
 BUSY_S: Final = 60.0
@@ -60,7 +62,7 @@ class _Place:
     def end(self) -> None:
         """Cut it off."""
         if self.transport is not None:
-            self.transport.abort()
+            tls.cut(self.transport)
         elif self.task is not None:
             self.task.cancel()
 
@@ -205,7 +207,7 @@ class Places:
                 late = now - place.since > (BUSY_S if place.requests else IDLE_S)
                 if place.stranger and late and place.transport is not None:
                     self.counters["cut_off"] += 1
-                    place.transport.abort()
+                    tls.cut(place.transport)
 
     def _forget_closed(self) -> None:
         for handler, place in list(self._by_handler.items()):

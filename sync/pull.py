@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 import msgspec
 from aiohttp import HttpVersion11, hdrs, web
 
+from certs import tls
 from certs.note import NOTE_BYTES_MAX
 from sync import pages
 from sync.errors import StoreFailed, SyncError, TheirsInvalid
@@ -176,7 +177,7 @@ class _Pull:
                     await response.write_eof()
         except TimeoutError:
             if transport is not None:
-                transport.abort()
+                tls.cut(transport)
 
     # --- reading -------------------------------------------------------------------------------
 

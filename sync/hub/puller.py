@@ -16,6 +16,7 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
+from certs import tls
 from certs.note import cosign
 from sync.clerk import Hooks
 from sync.entry import Writer
@@ -282,7 +283,7 @@ class _End:
                 await asyncio.wait_for(self._over.wait(), OLDER_S)
                 return
             if self._transport is not None:
-                self._transport.abort()
+                tls.cut(self._transport)
 
 
 class Visit:

@@ -66,7 +66,7 @@ def test_sites_and_hub_agree_at_night(first: int, record_property: Record) -> No
 def test_every_checker_has_something_to_check_and_every_fault_strikes() -> None:
     checks: Counter[str] = Counter()
     struck: Counter[str] = Counter()
-    for seed in range(SEEDS, SEEDS + 80):
+    for seed in range(SEEDS, SEEDS + 120):
         report = held(run(seed))
         checks += report.checks
         struck += report.struck

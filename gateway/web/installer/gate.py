@@ -26,6 +26,7 @@ from aiohttp import hdrs, web
 from aiohttp.web_protocol import RequestHandler
 from typing_extensions import override
 
+from certs import tls
 from gateway import logs
 
 ACCEPTS_PER_S: Final = 25
@@ -109,7 +110,7 @@ class Gate:
         finally:
             for peer in self._peers.values():
                 if peer.transport is not None:
-                    peer.transport.abort()
+                    tls.cut(peer.transport)
             for _ in range(TURNS_TO_CLOSE):
                 await asyncio.sleep(0)
 
@@ -177,7 +178,7 @@ class Gate:
                 late = now - peer.since > (BUSY_S if peer.requests else IDLE_S)
                 if late and peer.transport is not None:  # the handshake has an end of its own
                     self.counters["cut_off"] += 1
-                    peer.transport.abort()
+                    tls.cut(peer.transport)
 
     def _forget_closed(self) -> None:
         for handler, peer in list(self._peers.items()):
