@@ -170,7 +170,7 @@ async def test_what_is_no_request_is_answered_with_its_status_alone(
     async with asyncio.timeout(10):
         answer = await reader.read()
     writer.close()
-    assert answer.startswith(b"HTTP/1.") and b" 400 " in answer[:16], answer
+    assert b" 400 " in answer[:16]
     assert not any(word in answer for word in (b"canary", b"aiohttp", b"Python"))
 
 
