@@ -212,10 +212,11 @@ class Listener:
         return _html(page.pairing(_lang(request), words, why), status=status)
 
     async def _static(self, request: web.Request) -> web.StreamResponse:
-        name = request.match_info["name"]
-        if name not in {"installer.css", "installer.js"}:
+        part = page.PARTS.get(request.match_info["name"])
+        if part is None:
             raise UNKNOWN
-        return web.FileResponse(page.STATIC / name)
+        kind, text = part
+        return web.Response(text=text, content_type=kind, charset="utf-8")
 
     # --- pairing ----------------------------------------------------------------------------------
 

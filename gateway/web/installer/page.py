@@ -14,6 +14,12 @@ import msgspec
 from gateway.web.installer.sessions import Session
 
 STATIC: Final = Path(__file__).parent / "static"
+PARTS: Final[dict[str, tuple[str, str]]] = {
+    name: (kind, (STATIC / name).read_text(encoding="utf-8"))
+    for name, kind in (("installer.css", "text/css"), ("installer.js", "text/javascript"))
+}
+"""The page's parts, by name: type and text. Read once: a file that is being sent when a connection
+is cut would stay open."""
 LANGUAGES: Final = ("en", "de")
 HOLDING: Final = frozenset({"depositing", "held", "collecting"})
 _FOLDER: Final = Path(__file__).parent / "texts"
