@@ -407,7 +407,7 @@ async def test_every_answer_has_the_security_headers_and_names_no_version(stage:
         assert "default-src 'self'" in answer.headers["content-security-policy"]
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["cache-control"] == "no-store"
-        assert answer.headers["server"] == "gateway"
+        assert answer.headers["server"] == "locker"
 
 
 @pytest.mark.parametrize(
@@ -435,7 +435,7 @@ async def test_what_is_no_request_is_not_repeated_and_learns_no_version(
 
     told = await asyncio.to_thread(answer)
     assert told.startswith(b"HTTP/1.0 400 "), told
-    assert b"server: gateway" in told.lower()
+    assert b"server: locker" in told.lower()
     for word in (b"CANARY", b"aiohttp", b"Python"):
         assert word not in told
 

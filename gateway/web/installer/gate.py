@@ -22,12 +22,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from aiohttp import hdrs, web
+from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
-from typing_extensions import override
 
 from certs import tls
 from gateway import logs
+from sync.places import Reticent
 
 ACCEPTS_PER_S: Final = 25
 PER_ADDRESS: Final = 8
@@ -43,33 +43,8 @@ _FREEBIND6: Final = socket.IPPROTO_IPV6, 78  # SPEC: linux/in6.h
 TURNS_TO_CLOSE: Final = 3
 """Turns of the loop in which an aborted connection of TLS is closed."""
 
-SERVER: Final = "gateway"
-"""What answers call this program: a stranger learns no version."""
 
 _log = logs.get("installer")
-
-
-class Reticent(RequestHandler):
-    """A connection on which a request that is none is answered with its status and nothing more.
-
-    Left alone the server repeats what it could not read, and names itself with its version.
-    """
-
-    __slots__ = ()
-
-    @override
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """Log it as the server does; raises ConnectionError where an answer had begun."""
-        super().handle_error(request, status, exc, message)
-        answer = web.Response(status=status, headers={hdrs.SERVER: SERVER})
-        answer.force_close()
-        return answer
 
 
 @dataclass(slots=True)

@@ -34,10 +34,11 @@ from certs.errors import CertsError
 from gateway.core.inputs import DoorTested
 from gateway.errors import GatewayError, Overloaded
 from gateway.web.installer import page
-from gateway.web.installer.gate import SERVER, Gate
+from gateway.web.installer.gate import Gate
 from gateway.web.installer.office import NOBODY, AccessRefused, Caller, Office
 from gateway.web.installer.sessions import SESSION_MS
 from gateway.web.installer.window import PairRefused
+from sync.places import SERVER
 
 COOKIE: Final = "__Host-installer"
 BODY_BYTES_MAX: Final = 8 * 1024
