@@ -55,7 +55,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "annex": ("gateway.commands.annex", "Erase personal data; the log still verifies."),
     "doctor": ("gateway.commands.doctor", "Is this machine fit for a site?"),
     "status": ("gateway.commands.status", "Show doors, custody and health of the running site."),
-    "board": ("gateway.commands.board", "Speak to one locker board: pulse a lock, read inputs."),
+    "board": ("gateway.commands.board", "Find, address, teach and test locker boards."),
     "log": ("gateway.commands.log", "Show, verify and prove the signed log of a site."),
     "demo": (
         "gateway.commands.demo",

@@ -11,6 +11,11 @@
 | GET /api/status        | -      | yes     | yes         | doors and health, no parcels         |
 | POST /api/doors/N/test | -      | yes     | yes         | opens an empty compartment once      |
 | GET /api/diagnostics   | -      | -       | yes         | a bundle for whoever helps from afar |
+| GET /api/commission    | -      | yes     | yes         | how commissioning stands (long poll) |
+| POST /api/commission   | -      | yes     | yes         | one act of it; the view after it     |
+| GET /api/report        | -      | yes     | yes         | the last signed report, its bytes    |
+| GET /report            | -      | yes     | yes         | the same as one HTML file            |
+| GET /map.toml          | -      | yes     | yes         | the site's map for `site import`     |
 
 Anything else, and everything else before pairing, is one and the same 401. A POST must come from
 this page (Origin, Sec-Fetch-Site) and, in a session, with the token that the page got. What is
@@ -33,7 +38,7 @@ from certs import authority, lan, tls
 from certs.errors import CertsError
 from gateway.core.inputs import DoorTested
 from gateway.errors import GatewayError, Overloaded
-from gateway.web.installer import page
+from gateway.web.installer import commissioning, page
 from gateway.web.installer.gate import Gate
 from gateway.web.installer.office import NOBODY, AccessRefused, Caller, Office
 from gateway.web.installer.sessions import SESSION_MS
@@ -61,6 +66,11 @@ RIGHTS: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("GET", "/api/status"): PAIRED,
     ("POST", "/api/doors/{door}/test"): PAIRED,
     ("GET", "/api/diagnostics"): frozenset({"certificate"}),
+    ("GET", "/api/commission"): PAIRED,
+    ("POST", "/api/commission"): PAIRED,
+    ("GET", "/api/report"): PAIRED,
+    ("GET", "/report"): PAIRED,
+    ("GET", "/map.toml"): PAIRED,
 }
 SECURITY_HEADERS: Final = {
     "Content-Security-Policy": (
@@ -75,6 +85,7 @@ SECURITY_HEADERS: Final = {
     "Server": SERVER,
     "X-Content-Type-Options": "nosniff",
 }
+COMMISSIONING: Final = frozenset({"/api/commission", "/api/report", "/report", "/map.toml"})
 STATUS_KEYS: Final = ("site", "health", "lines", "boards")
 DOOR_KEYS: Final = ("door", "size", "custody", "open", "occupied", "disabled", "openings")
 UNKNOWN: Final = AccessRefused("access.unknown", "Pair this device first", status=401)
@@ -105,6 +116,10 @@ class Listener:
         self._bundle = bundle
         self._tests: deque[int] = deque(maxlen=TESTS_PER_MINUTE)
         handlers: dict[str, _Handler] = {
+            "/api/commission": self._commission,
+            "/api/report": self._report,
+            "/report": self._report_page,
+            "/map.toml": self._map_file,
             "/": self._page,
             "/static/{name}": self._static,
             "/pair/certificate": self._certificate,
@@ -189,6 +204,8 @@ class Listener:
             return self._stranger(request, why=code, status=403)
         if request.path.endswith("/test"):
             self.office.refused("door.test", caller, code)
+            status = 409
+        if request.path in COMMISSIONING:
             status = 409
         plain = {key: str(value) for key, value in error.evidence.items() if key != "cause"}
         return _json({"code": code, "remedy": remedy, "evidence": plain}, status=status)
@@ -309,6 +326,28 @@ class Listener:
         if answer.code:
             raise GatewayError(answer.code, "See the status of this door", **dict(answer.evidence))
 
+    # --- commissioning ----------------------------------------------------------------------------
+
+    async def _commission(self, request: web.Request) -> web.StreamResponse:
+        caller: Caller = request[_CALLER]
+        bench, by = self.office.site.bench, f"installer:{caller.name}"
+        if request.method != "POST":
+            return _json(await commissioning.view(bench, by, request.query))
+        if request.content_type != "application/json":
+            raise GatewayError("installer.media_type", "Send application/json")
+        await self._check_token(request)
+        return _json(await bench.act(by, await _read(request)))
+
+    async def _report(self, _request: web.Request) -> web.StreamResponse:
+        return commissioning.report(self.office.site.bench)
+
+    async def _report_page(self, request: web.Request) -> web.StreamResponse:
+        download = "download" in request.query
+        return commissioning.report_page(self.office.site.bench, _lang(request), download=download)
+
+    async def _map_file(self, _request: web.Request) -> web.StreamResponse:
+        return commissioning.map_file(self.office.site.bench)
+
     async def _diagnostics(self, request: web.Request) -> web.StreamResponse:
         status = self.office.site.status()
         told = public(status) | {
@@ -399,5 +438,8 @@ def _json(value: object, *, status: int = 200) -> web.Response:
 
 
 async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:
+    own = response.headers.get("Content-Security-Policy")  # of a page that brings its style inside
     response.headers.update(SECURITY_HEADERS)
+    if own is not None:
+        response.headers["Content-Security-Policy"] = own
     response.headers[hdrs.CACHE_CONTROL] = "no-store"
