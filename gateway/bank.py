@@ -17,7 +17,7 @@ from adapters.profiles import load
 from adapters.reading import Reading
 from gateway import config, mapfile
 from gateway.ports import BoardPort, ReadingPort
-from sync.sitemap import BoardItem, SiteMap
+from sync.sitemap import BoardItem, LineItem, SiteMap
 
 CLOSE_S: Final = 0.4
 """What is left of the two seconds of a stop when the coils are off."""
@@ -35,6 +35,15 @@ def known(profile: str) -> mapfile.Channels | None:
         units=read.link.units,
         max_on_ms=read.caps.max_on_ms if read.caps else mapfile.PULSE_MS_MAX,
     )
+
+
+def line_of(item: LineItem) -> config.Line:
+    """Return a line of the map as the configuration would name it."""
+    echo = {"auto": None, "yes": True, "no": False}[item.local_echo]
+    return config.Line(
+        serial=item.serial, tcp=item.tcp, framing=item.framing, baud=item.baud,
+        parity=item.parity, stop_bits=item.stop_bits, local_echo=echo,
+    )  # fmt: skip
 
 
 def spec(line: config.Line) -> SerialSpec | TcpSpec:
@@ -90,9 +99,14 @@ class MissingBoard:
 
 
 class Bank:
-    """All lines and boards of one map. `ports` by board name."""
+    """All lines and boards of one map. `ports` by board name.
+
+    A line of the configuration outweighs one of the map with its name: the machine knows better
+    where its own ports are.
+    """
 
     def __init__(self, site: SiteMap, lines: Mapping[str, config.Line]) -> None:
+        lines = {name: line_of(item) for name, item in site.lines.items()} | dict(lines)
         used = {board.line for board in site.boards.values()}
         self.lines = {name: Line(spec(lines[name])) for name in sorted(used & lines.keys())}
         self.ports: dict[str, BoardPort] = {
