@@ -182,7 +182,6 @@ def test_wrong_types_and_unknown_keys_name_their_line(
         ('answer = "refused"', "unit = true  # no", "unit = true  #", "stands in a register"),
         ("between = [[1, 247], [0, 9]]", "between = [[1, 2]]", "between", "one pair of bounds"),
         ("[[1, 247], [0, 9]]", "[[1, 247], [9, 0]]", "between", "above its upper"),
-        ('by_hand = "jumper 3"', 'by_hand = ""', "[commission]", "needs a unit register"),
         ("codes = [2, 3]", "codes = [2]", "codes", "one code for each rate"),
         ("codes = [2, 3]", "codes = [2, 2]", "[commission.rate]", "there twice"),
         ("rates = [9600, 19200]", "rates = [9600, 9600]", "[commission.rate]", "there twice"),
@@ -254,10 +253,11 @@ def test_outputs_and_actions_need_each_other() -> None:
 
 
 def test_a_board_without_outputs_needs_no_caps() -> None:
-    text = without(GOOD, "[outputs]", "[actions", "[caps]", "[[forbidden]]")
-    for key in ("caps", "outputs", "forbidden", '"actions.pulse"', '"actions.off"'):
+    text = without(GOOD, "[outputs]", "[actions", "[caps]", "[[forbidden]]", "[commission")
+    for key in ("caps", "outputs", "forbidden", "commission", '"actions.pulse"', '"actions.off"'):
         text = "\n".join(x for x in text.splitlines() if not x.startswith(f"{key} ="))
     assert parse(text).caps_survive_kill
+    assert parse(text).commission is None
 
 
 def test_broken_toml_names_its_line() -> None:
