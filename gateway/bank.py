@@ -34,6 +34,7 @@ def known(profile: str) -> mapfile.Channels | None:
         inputs=len(read.inputs.at()) if read.inputs else 0,
         units=read.link.units,
         max_on_ms=read.caps.max_on_ms if read.caps else mapfile.PULSE_MS_MAX,
+        measures=len(read.measures),
     )
 
 
@@ -102,7 +103,7 @@ class MissingBoard:
         """Refuse."""
         raise self._refuse()
 
-    async def read(self, *, urgent: bool = False) -> ReadingPort:  # noqa: ARG002  # a port
+    async def read(self, *, urgent: bool = False, measures: bool = False) -> ReadingPort:  # noqa: ARG002  # a port
         """Refuse."""
         raise self._refuse()
 
