@@ -63,6 +63,11 @@ class Line:
         return self._owner.down_reason
 
     @property
+    def echo(self) -> bool | None:
+        """Whether the adapter repeats what is sent; None: not known yet."""
+        return self._owner.echo
+
+    @property
     def counters(self) -> Counters:
         """What this line has seen since it was made."""
         return self._owner.counters
