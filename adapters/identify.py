@@ -28,7 +28,7 @@ _OBJECTS: Final = {
     6: "application",
 }
 POINTS_MAX: Final = 64
-TELLING_MIN: Final = 2  # probes that a stranger would hardly pass
+TELLING_MIN: Final = 2  # so much that a stranger would hardly pass it
 _RANK: Final[dict[Confidence, int]] = {"certain": 0, "likely": 1, "possible": 2}
 
 
@@ -61,9 +61,10 @@ def next_question(profiles: Iterable[Profile], unit: int, answers: Answers) -> R
 def judge(profiles: Iterable[Profile], unit: int, answers: Answers) -> tuple[Match, ...]:
     """Return the profiles that fit, the surest first.
 
-    certain: all its probes hold, no other's do, and two or more of them are telling (refused where
-    a sibling answers, values inside limits, its own number). likely: all hold, but a sibling's do
-    too, or little was telling. possible: nothing contradicts, but some question has no answer.
+    certain: all its probes hold, no other's do, and they are telling (an exact value, or two of:
+    refused where a sibling answers, values inside limits, its own number). likely: all hold, but
+    so do a sibling's, or little was telling. possible: nothing contradicts, but some question has
+    no answer.
     """
     whole: list[tuple[Profile, int]] = []
     partly: list[Profile] = []
@@ -72,7 +73,7 @@ def judge(profiles: Iterable[Profile], unit: int, answers: Answers) -> tuple[Mat
         if not any(held) or False in held:
             continue
         if all(held):
-            whole.append((profile, sum(map(_is_telling, profile.identity))))
+            whole.append((profile, sum(map(_telling, profile.identity))))
         else:
             partly.append(profile)
     found = []
@@ -156,8 +157,11 @@ def _holds(probe: Probe, unit: int, answers: Answers) -> bool | None:
     return inside and (not probe.unit or values[0] == unit)
 
 
-def _is_telling(probe: Probe) -> bool:
-    return probe.answer == "refused" or bool(probe.between) or probe.unit
+def _telling(probe: Probe) -> int:
+    """How much it tells: an exact value is hardly ever a stranger's, limits and refusals may be."""
+    if any(low == high > 0 for low, high in probe.between):
+        return 2
+    return int(probe.answer == "refused" or bool(probe.between) or probe.unit)
 
 
 def _match(profile: Profile, sure: Confidence, answers: Answers, others: list[str]) -> Match:
