@@ -229,6 +229,7 @@ class App:
                 ask=self._desk.ask,
                 tell=self._desk.tell_access,
                 book=self._book,
+                apart=self._desk.keep_apart,
                 machine=self._condition,
                 lines=self.config.lines,
             ),

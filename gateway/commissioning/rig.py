@@ -23,6 +23,8 @@ from gateway.errors import GatewayError
 from sync.sitemap import BoardItem, LineItem
 
 PULSE_DEADLINE_S: Final = 2.0
+REST_S: Final = 0.3
+"""Beside a coil's rest: the board's own step, and the way there."""
 SETTLE_S: Final = 1.5
 """A pulse that was cut short ends within its cap; a line closes after it."""
 
@@ -47,6 +49,7 @@ class Rig:
         self._lines: dict[str, tuple[Spec, Line]] = {}
         self._boards: dict[str, _Bench] = {}
         self._rail = Rail("bench")
+        self._rested: dict[str, float] = {}
         self._machine = Machine()
 
     def spec(self, item: LineItem) -> Spec:
@@ -142,6 +145,23 @@ class Rig:
         """Return the moment of samples, in ms of a clock that never jumps."""
         return self._machine.ticks_us() // 1000
 
+    async def rest(self, lock: str) -> None:
+        """Wait until a coil has rested since its last pulse, so that the next is not refused."""
+        left_s = self._rested.get(lock, 0.0) - asyncio.get_running_loop().time()
+        if left_s > 0:
+            await asyncio.sleep(left_s)
+
+    def wall_ms(self) -> int:
+        """Return the machine's time of day, for a draft's dates."""
+        return self._machine.wall_ms()
+
+    async def ready(self, item: BoardItem, line: LineItem) -> None:
+        """Have a board in its safe state, so that a pulse begins when it is asked for.
+
+        Raises AdapterError.
+        """
+        await (await self.board(item, line)).read(urgent=True)
+
     async def pulse(
         self, item: BoardItem, line: LineItem, channel: int, ms: int
     ) -> tuple[Pulsed | None, str]:
@@ -150,9 +170,13 @@ class Rig:
         With a code and no `Pulsed` the coil may have been on only where the code says doubt
         (`bus.unanswered` and the like); `board.mismatch`: the relay was read back as off.
         """
-        deadline = asyncio.get_running_loop().time() + PULSE_DEADLINE_S
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + PULSE_DEADLINE_S
         try:
             board = await self.board(item, line)
+            caps = board.profile.caps
+            rest_ms = 0 if caps is None else caps.min_off_ms
+            self._rested[f"{item.name}:{channel}"] = loop.time() + (ms + rest_ms) / 1000 + REST_S
             return await board.pulse(channel, ms, deadline=deadline), ""
         except Mismatch as error:
             return None, error.code
