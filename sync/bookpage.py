@@ -52,7 +52,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     guard: tuple[int | None, int, int]
     last_at: At
     anchor: tuple[At, int, int] | None
-    trials: dict[str, str] = {}  # noqa: RUF012  # msgspec copies it
+    trials: dict[str, str] = {}  # msgspec copies it
     commissioned: Commissioned | None = None
 
     def encoded(self) -> bytes:
