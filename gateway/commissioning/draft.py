@@ -503,3 +503,8 @@ def natural(name: str) -> tuple[str, int, str]:
     role, _, number = name.rpartition("-")
     is_number = number.isdecimal() and number.isascii()
     return (role, int(number), "") if is_number else (name, 0, name)
+
+
+def plain(value: object) -> str | int:
+    """Return evidence as a finding carries it."""
+    return value if isinstance(value, int | str) else str(value)
