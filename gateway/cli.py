@@ -29,6 +29,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "gateway.commands.key",
         "Look after the keys of this site: import, rotate, seal, check.",
     ),
+    "discover": ("gateway.commands.discover", "Which gateways are on this network?"),
     "pairing": (
         "gateway.commands.pairing",
         "Let installers pair, see who is paired, end it.",

@@ -50,7 +50,9 @@ class Finder:
         rounds = scan.plan(depth, scan.shipped())
         if units is not None:
             rounds = scan.only(rounds, *units)
-        if not wanted and not known:
+        if wanted is None:
+            await self.listen(job)
+        if not wanted and not known and not self._draft().found:
             raise GatewayError("scan.no_ports", "Plug the adapter in, or name its device")
         self._hold.ports = []
         trouble_met: GatewayError | None = None
@@ -136,12 +138,15 @@ class Finder:
                 await self.look(job, TcpSpec(host, port), None)
 
     async def listen(self, job: Job) -> None:
-        """Look at the boards that announce themselves (`_modbus._tcp`)."""
-        for host, port, _ in (await discover.browse_modbus(MDNS_S))[:PLACES_MAX]:
+        """Look at the boards that announce themselves (`_modbus._tcp`), where there is a network."""
+        heard: tuple[discover.Board, ...] = ()
+        with contextlib.suppress(GatewayError):
+            heard = await discover.browse_modbus(MDNS_S)
+        for told in heard[:PLACES_MAX]:
             if job.stop.is_set():
                 break
             with contextlib.suppress(GatewayError):
-                await self.look(job, TcpSpec(host, port), None)
+                await self.look(job, TcpSpec(told.host, told.port), None)
 
     # --- one new board ----------------------------------------------------------------------------
 
