@@ -211,9 +211,7 @@ class App:
             clock=clock,
             store=store,
             desk=self._desk,
-            boards=lambda post: Boards(
-                here, bank.ports, timing, post=post, now=clock.now
-            ),
+            boards=lambda post: Boards(here, bank.ports, timing, post=post, now=clock.now),
             measure=self._measure,
             beside=[*self._exchange.beside(store), self._keeper.begin_life(store), bench],
             apart=APART if on_bench else "",

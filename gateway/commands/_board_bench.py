@@ -194,9 +194,7 @@ def _walk(at: bench.Bench, lock: str, size: str | None) -> bool:
     elif not answer.isdecimal() or not answer.isascii():
         at.act("nothing")
     else:
-        named = at.act(
-            "popped", number=int(answer), **({} if size is None else {"size": size})
-        )
+        named = at.act("popped", number=int(answer), **({} if size is None else {"size": size}))
         click.echo("  put a hand in, take it out, and close the door")
         bench.done(at, named, quiet=False)
         click.echo(f"  door {int(answer)} is taught")

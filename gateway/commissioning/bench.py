@@ -14,6 +14,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, assert_never
 
@@ -36,6 +37,7 @@ from gateway.core.outputs import Answer
 from gateway.errors import GatewayError
 from sync.book import Book
 
+DISTRIBUTION: Final = "parcel-locker-gateway"
 APART: Final = "site.commissioning"
 IDLE_MS: Final = 15 * 60_000
 """An installer whose phone has died must not keep a site out of service."""
@@ -396,13 +398,15 @@ class Bench:
         site = drafts.site_map(draft)
         mapfile.check(site)
         proof = draft.proof
-        data = report.encode(proof)
+        data = report.encode(
+            proof, draft, site=self._place.site, software=metadata.version(DISTRIBUTION)
+        )
         await asyncio.to_thread(self._hold.shelf.keep_report, data)
         self._signing = True
         try:
             answer = await self._place.ask(
                 SiteSigned(
-                    now=self._place.now(), token="", by=by, map=site, audit=proof.audit is not None,
+                    now=self._place.now(), token="", by=by, map=site, audit=proof.audit,
                     report=b64encode(sha256(data).digest()).decode(),
                     passed=proof.count("passed"), failed=proof.count("failed"),
                 )

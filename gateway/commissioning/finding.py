@@ -19,7 +19,7 @@ from adapters.errors import AdapterError
 from adapters.look import Found
 from adapters.profiles import load
 from adapters.rounds import WAIT_MS_MIN
-from gateway import discover
+from gateway import discover, nearby
 from gateway.commissioning import convert
 from gateway.commissioning import draft as drafts
 from gateway.commissioning.draft import Draft, FoundBoard
@@ -43,7 +43,11 @@ class Finder:
     # --- lines of serial boards -------------------------------------------------------------------
 
     async def scan(
-        self, job: Job, wanted: tuple[str, ...] | None, depth: scan.Depth, units: tuple[int, int] | None
+        self,
+        job: Job,
+        wanted: tuple[str, ...] | None,
+        depth: scan.Depth,
+        units: tuple[int, int] | None,
     ) -> None:
         """Scan serial ports: those that were named, or every one there is."""
         known = {port.device: port for port in ports.serial_ports()}
@@ -139,7 +143,7 @@ class Finder:
 
     async def listen(self, job: Job) -> None:
         """Look at the boards that announce themselves (`_modbus._tcp`), where there is a network."""
-        heard: tuple[discover.Board, ...] = ()
+        heard: tuple[nearby.Board, ...] = ()
         with contextlib.suppress(GatewayError):
             heard = await discover.browse_modbus(MDNS_S)
         for told in heard[:PLACES_MAX]:
@@ -202,9 +206,7 @@ class Finder:
         rows = tuple(found)
         best = convert.usual(row.spec for row in rows) or spec
         boards: list[FoundBoard] = [convert.board(row) for row in rows]
-        draft = drafts.found(
-            self._draft(), convert.line(best), boards, convert.findings(findings)
-        )
+        draft = drafts.found(self._draft(), convert.line(best), boards, convert.findings(findings))
         await self._hold.put(draft)
 
 

@@ -56,7 +56,11 @@ class Hold:
         self._told_s = 0.0
 
     def ended(
-        self, job: JobName, code: str = "", remedy: str = "", evidence: dict[str, object] | None = None
+        self,
+        job: JobName,
+        code: str = "",
+        remedy: str = "",
+        evidence: dict[str, object] | None = None,
     ) -> None:
         """Show how the last job ended: `code` is empty, or says why not."""
         plain = {key: drafts.plain(value) for key, value in (evidence or {}).items()}

@@ -120,9 +120,7 @@ class Prover:
         except GatewayError as error:
             return error.code, None
         began_ms = self._rig.now_ms()
-        pulsing = asyncio.create_task(
-            self._pulser.pulse(draft, door.lock, door.pulse_ms, intent)
-        )
+        pulsing = asyncio.create_task(self._pulser.pulse(draft, door.lock, door.pulse_ms, intent))
         took_ms = None
         try:
             while self._rig.now_ms() - began_ms < WATCH_MS:
@@ -173,9 +171,7 @@ class Prover:
         failed = {code: n for code, n in (("broken", broken), ("silent", silent)) if n}
         corrected = self._rig.corrected(board.name)
         found = convert.findings(trouble.patterns(about, {board.unit: pattern}))
-        return (
-            BoardTrial(name=board.name, asked=asked, failed=failed, corrected=corrected), found
-        )
+        return (BoardTrial(name=board.name, asked=asked, failed=failed, corrected=corrected), found)
 
     # --- parts ------------------------------------------------------------------------------------
 

@@ -50,6 +50,7 @@ class Rig:
         self._boards: dict[str, _Bench] = {}
         self._rail = Rail("bench")
         self._rested: dict[str, float] = {}
+        self._opening = asyncio.Lock()
         self._machine = Machine()
 
     def spec(self, item: LineItem) -> Spec:
@@ -59,6 +60,10 @@ class Rig:
 
     async def line(self, item: LineItem) -> Line:
         """Return the open line. Raises LinkDown where nothing is there."""
+        async with self._opening:  # two boards of one line ask at the same time
+            return await self._line(item)
+
+    async def _line(self, item: LineItem) -> Line:
         spec = self.spec(item)
         known = self._lines.get(item.name)
         if known is not None and known[0] == spec and known[1].up:
@@ -110,9 +115,7 @@ class Rig:
 
     # --- looking and pulsing ----------------------------------------------------------------------
 
-    async def look(
-        self, boards: Mapping[str, BoardItem], lines: Mapping[str, LineItem]
-    ) -> Sample:
+    async def look(self, boards: Mapping[str, BoardItem], lines: Mapping[str, LineItem]) -> Sample:
         """Return what all boards with inputs or measures say now; who is silent is left out."""
         inputs: dict[str, tuple[bool, ...]] = {}
         values: dict[str, tuple[int | None, ...]] = {}
@@ -128,9 +131,7 @@ class Rig:
             told = self._boards[item.name]
             told.asked += 1
             try:
-                seen = await board.read(
-                    outputs=False, urgent=True, measures=bool(profile.measures)
-                )
+                seen = await board.read(outputs=False, urgent=True, measures=bool(profile.measures))
             except AdapterError as error:
                 told.failed[error.code] += 1
                 return

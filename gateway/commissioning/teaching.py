@@ -23,6 +23,7 @@ from gateway.errors import GatewayError
 
 LOOK_S: Final = 0.04
 """Between two looks at all boards; the lines' own time comes on top."""
+LOOKS_MAX: Final = 5
 MARGIN_MS: Final = 200
 """A pulse that could not begin so long before its deadline is not begun."""
 DOUBT: Final = "doubt:"
@@ -41,14 +42,10 @@ class Pulser:
         board = draft.boards[of(lock)]
         now = self._now()
         answer = await self._ask(
-            LockTried(
-                now=now, token="", by=by, lock=lock, line=board.line, unit=board.unit, ms=ms
-            )
+            LockTried(now=now, token="", by=by, lock=lock, line=board.line, unit=board.unit, ms=ms)
         )
         if answer.code:
-            raise GatewayError(
-                answer.code, REMEDIES.get(answer.code, ""), **dict(answer.evidence)
-            )
+            raise GatewayError(answer.code, REMEDIES.get(answer.code, ""), **dict(answer.evidence))
         return answer
 
     async def ready(self, draft: Draft, lock: str) -> None:
@@ -119,16 +116,26 @@ class Teacher:
     async def teach(self, job: Job, lock: str, ms: int | None) -> None:
         """Teach one lock until it is known, refused, or nobody wants it any more."""
         draft = self._draft()
-        if lock not in drafts.locks(draft):
-            raise GatewayError("teach.no_lock", "Adopt the board of this lock first", lock=lock)
-        self._hold.teach(drafts.teach(draft, lock, await self.sample(), ms=ms))
+        self._hold.teach(None)
+        self._hold.teach(drafts.teach(draft, lock, await self._rest(), ms=ms))
         await self._go_on(job)
 
     async def again(self, job: Job) -> None:
         """Pulse once more at the lock whose lesson is done, or waits."""
         lesson = self._lesson()
-        self._hold.teach(lessons.again(lessons.seen(lesson, await self.sample())))
+        self._hold.teach(lessons.again(lessons.seen(lesson, await self._rest())))
         await self._go_on(job)
+
+    async def _rest(self) -> Sample:
+        """Look until every board with inputs has answered, or a few times: how the bank rests."""
+        expected = {name for name, one in self._draft().boards.items() if one.kind.inputs}
+        sample = await self.sample()
+        for _ in range(LOOKS_MAX):
+            if expected <= sample.inputs.keys():
+                break
+            await asyncio.sleep(LOOK_S)
+            sample = await self.sample()
+        return sample
 
     async def _go_on(self, job: Job) -> None:
         intent, told = await self._pulse(), False

@@ -45,9 +45,7 @@ def report(bench: BenchPort) -> web.Response:
 
 def report_page(bench: BenchPort, lang: str, *, download: bool) -> web.Response:
     """Return the report as one HTML file, to look at or to keep. GatewayError `report.none`."""
-    answer = web.Response(
-        text=bench.report_page(lang), content_type="text/html", charset="utf-8"
-    )
+    answer = web.Response(text=bench.report_page(lang), content_type="text/html", charset="utf-8")
     # The report brings its style inside; it has no script, and no address of anybody.
     answer.headers["Content-Security-Policy"] = (
         "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
@@ -60,8 +58,6 @@ def report_page(bench: BenchPort, lang: str, *, download: bool) -> web.Response:
 
 def map_file(bench: BenchPort) -> web.Response:
     """Return the site's map as `site export` writes it. GatewayError `map.none`."""
-    answer = web.Response(
-        text=bench.map_text(), content_type="application/toml", charset="utf-8"
-    )
+    answer = web.Response(text=bench.map_text(), content_type="application/toml", charset="utf-8")
     answer.headers[hdrs.CONTENT_DISPOSITION] = 'attachment; filename="site.toml"'
     return answer
