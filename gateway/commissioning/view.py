@@ -3,10 +3,8 @@
 Everything a client needs to go on after a dead battery is in here; it keeps nothing of its own.
 """
 
-from collections.abc import Iterable
-from typing import Any, Literal
-
-import msgspec
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from gateway.commissioning import draft as drafts
 from gateway.commissioning.draft import Board, Draft, FoundBoard, Match
@@ -16,76 +14,32 @@ from gateway.commissioning.proof import DoorTrial, Proof
 from gateway.errors import GatewayError
 from sync.sitemap import DoorItem, LineItem
 
-JobName = Literal["open", "scan", "sweep", "address", "try", "prove"]
-State = Literal["none", "open", "closed"]
-
-
-class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What runs now."""
-
-    name: JobName
-    about: str = ""
-    done: int = 0
-    total: int = 0
-    can_stop: bool = False
-
-
-class Last(msgspec.Struct, frozen=True, kw_only=True):
-    """How the last job ended: `code` is empty, or says why not, with the remedy."""
-
-    job: JobName
-    code: str = ""
-    remedy: str = ""
-    evidence: dict[str, str | int] = {}
-
-
-class Port(msgspec.Struct, frozen=True, kw_only=True):
-    """A serial port of this machine."""
-
-    device: str
-    name: str = ""
-    latency_ms: int | None = None
-    echo: str = ""
-    findings: tuple[Finding, ...] = ()
-
-
-class Signed(msgspec.Struct, frozen=True, kw_only=True):
-    """The last sign-off in the log."""
-
-    ref: str
-    at_ms: int
-    passed: int
-    failed: int
-    report: str = ""
-
 
 def view(
     draft: Draft | None,
     *,
-    state: State,
-    tick: int = 0,
-    mine: bool = False,
-    job: Job | None = None,
-    last: Last | None = None,
-    ports: Iterable[Port] = (),
     lesson: Lesson | None = None,
-    signed: Signed | None = None,
-    findings: Iterable[Finding] = (),
+    job: Mapping[str, Any] | None = None,
+    last: Mapping[str, Any] | None = None,
+    live: Mapping[str, Any] | None = None,
+    is_signed: bool = False,
 ) -> dict[str, Any]:
-    """Return the view of a draft; of None where nobody has begun."""
+    """Return the view of a draft; of None where nobody has begun.
+
+    The bench adds what only it knows: `tick`, `state`, `by`, `mine`, `signed`. `live` is what a job
+    found that is not in the draft: `ports`, and `open_doors` that wait to be shut.
+    """
     shown = draft or drafts.begun("", 0)
-    told = [*findings, *(_map_findings(draft) if draft is not None and draft.doors else ())]
-    stages = steps(shown, is_signed=signed is not None and draft is None)
+    told = dict(live or {})
+    stages = steps(shown, is_signed=is_signed and draft is None)
     return {
         "revision": draft.revision if draft else 0,
-        "tick": tick,
-        "state": state,
-        "by": shown.by,
-        "mine": mine,
         "begun_ms": shown.begun_ms,
-        "job": _plain(job),
-        "last": _plain(last),
-        "ports": [_port(port) for port in ports],
+        "changed_ms": shown.changed_ms,
+        "job": None if job is None else dict(job),
+        "last": None if last is None else dict(last),
+        "ports": list(told.get("ports", ())),
+        "open_doors": list(told.get("open_doors", ())),
         "lines": [_line(shown, line) for line in shown.lines.values()],
         "found": [_found(shown, row) for row in shown.found],
         "boards": [
@@ -100,8 +54,7 @@ def view(
         "proof": None if shown.proof is None else _proof(shown.proof),
         "steps": stages,
         "next": next((stage["step"] for stage in stages if not stage["done"]), ""),
-        "signed": _plain(signed),
-        "findings": _findings(told),
+        "findings": _findings(_map_findings(shown)),
     }
 
 
@@ -125,6 +78,8 @@ def steps(draft: Draft, *, is_signed: bool = False) -> list[dict[str, Any]]:
 
 def _map_findings(draft: Draft) -> list[Finding]:
     """What keeps this draft from being a map, if anything does."""
+    if not draft.doors:
+        return []
     try:
         drafts.site_map(draft)
     except GatewayError as error:
@@ -137,14 +92,6 @@ def _findings(findings: Iterable[Finding]) -> list[dict[str, Any]]:
     return [
         {"code": one.code, "about": one.about, "evidence": dict(one.evidence)} for one in findings
     ]
-
-
-def _plain(value: Job | Last | Signed | None) -> Any:
-    return msgspec.to_builtins(value)
-
-
-def _port(port: Port) -> dict[str, Any]:
-    return {**msgspec.to_builtins(port), "findings": _findings(port.findings)}
 
 
 def _line(draft: Draft, line: LineItem) -> dict[str, Any]:
@@ -253,10 +200,11 @@ def _tested(trial: DoorTrial) -> dict[str, Any]:
 def _proof(proof: Proof) -> dict[str, Any]:
     return {
         "passed": proof.passed,
+        "audit": proof.audit,
         "at_ms": proof.at_ms,
         "doors_passed": proof.count("passed"),
         "doors_failed": proof.count("failed"),
         "doors_left": proof.count("left"),
-        "findings": _findings((*proof.reasons, *(proof.audit or ()), *proof.notes)),
+        "findings": _findings((*proof.reasons, *proof.differences, *proof.notes)),
         "open_doors": list(proof.open_doors),
     }
