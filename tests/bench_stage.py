@@ -67,7 +67,7 @@ class BenchStand(LanStand):
         """Start the gateway and wait until it listens."""
         self.start()
         await self.until(lambda: getattr(self.app, "_life", None) is not None)
-        await self.until(lambda: (self.data / SOCKET).exists())
+        await self.until((self.data / SOCKET).exists)
 
     async def act(self, do: str, *, by: str = "", **more: Any) -> dict[str, Any]:
         """Do one act over the control socket; return the view after it."""

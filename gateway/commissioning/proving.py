@@ -47,6 +47,7 @@ class Prover:
         pulser: Pulser,
         machine: Callable[[], Awaitable[dict[str, Any]]],
         book: Callable[[], Book],
+        *,
         by: str,
     ) -> None:
         self._hold, self._rig, self._pulser = hold, rig, pulser
