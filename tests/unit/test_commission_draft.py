@@ -208,7 +208,7 @@ def test_a_lesson_is_not_taken_before_it_is_done() -> None:
 @pytest.mark.parametrize("told", [{"number": 1}, {"switch": "io-1:0"}, {"occupancy": "io-1:1"}])
 def test_nothing_is_taught_twice(told: dict[str, Any]) -> None:
     lesson = drafts.teach(three(), "io-1:5", REST)
-    ended = {"number": 9, "switch": "io-1:5"} | told
+    ended: dict[str, Any] = {"number": 9, "switch": "io-1:5"} | told
     lesson = replace(lesson, phase="done", attempts=(Attempt(400, 90),), **ended)
     with pytest.raises(GatewayError) as caught:
         drafts.taught(three(), lesson)
