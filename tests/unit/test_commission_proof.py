@@ -229,7 +229,7 @@ def test_text_says_the_same_and_every_word_is_there_in_both() -> None:
     text = report.text(reported(cooled=True, occupancy="io-1:7", occupied_below=90_000), "fr")
     assert "2     ✗ failed" in text
     assert "io-1:7 < 90 mm" in text
-    assert report.text(reported(), "de").startswith("Abnahmeprotokoll")
+    assert report.text(reported(), "de").startswith("Abnahmebericht")
     unknown = judged(machine=Machine(), before=drafts.site_map(draft_of()))
     audit = report.text(report.encode(unknown, draft_of()), "en")
     assert audit.startswith("Audit report")
@@ -342,7 +342,7 @@ def test_words_carry_their_evidence() -> None:
     assert meanings.told("proof.sticky", "fr") == (
         "This lock needed  pulses.", "Oil the latch, see whether the door rubs.",
     )  # fmt: skip
-    assert "Protokoll" in meanings.told("no.such", "de")[1]
+    assert "Logbuch" in meanings.told("no.such", "de")[1]
     assert meanings.told("no.such", "fr")[0] == "Something is not as it should be."
 
 
