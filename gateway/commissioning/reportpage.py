@@ -138,7 +138,7 @@ def _table(caption: str, heads: Sequence[str], rows: _Cells) -> str:
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in heads)
     body = "".join(
         f'<tr><th scope="row">{escape(first)}</th>'
-        + "".join(f"<td>{escape(cell)}</td>" for cell in rest)
+        + "".join(f"<td>{_breakable(cell)}</td>" for cell in rest)
         + "</tr>"
         for first, *rest in rows
     )
@@ -147,6 +147,11 @@ def _table(caption: str, heads: Sequence[str], rows: _Cells) -> str:
         f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>"
         f"<tbody>{body}</tbody></table></div>"
     )
+
+
+def _breakable(cell: str) -> str:
+    """A device's long name may break behind its strokes: then its column is no wider than others."""
+    return escape(cell).replace("/", "/<wbr>").replace("_", "_<wbr>")
 
 
 def _findings_html(report: Report, lang: Language) -> Iterator[str]:
@@ -361,5 +366,5 @@ rect.left{stroke-dasharray:6 4}text.size{font-weight:400;text-anchor:end}
 @page{size:A4;margin:14mm}
 @media print{main{max-width:none;padding:0;font-size:8.5pt}thead{display:table-header-group}
 tr,li,svg,.verdict{break-inside:avoid}h2,caption{break-after:avoid}
-.wide{overflow:visible}table{font-size:7pt;overflow-wrap:anywhere}svg{max-height:120mm}}
+.wide{overflow:visible}table{font-size:7pt}th,td{padding:.1rem .25rem}svg{max-height:120mm}}
 """
