@@ -105,6 +105,7 @@ def patterns(about: str, units: Mapping[int, Pattern]) -> tuple[Finding, ...]:
     answers are followed by more, is two boards. Anything else is noise.
     """
     found = []
+    units = {unit: seen for unit, seen in units.items() if seen.tallies}
     bad_ones = [unit for unit, seen in units.items() if _mostly_broken(seen)]
     for unit, seen in sorted(units.items()):
         whose = f"{about}/{unit}"
