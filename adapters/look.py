@@ -12,6 +12,7 @@ from typing import Final, Literal
 from adapters import identify, trouble
 from adapters.bus import Line, Priority, SerialSpec, TcpSpec
 from adapters.errors import (
+    Late,
     LinkDown,
     Nonsense,
     OtherQuestion,
@@ -200,7 +201,7 @@ class Prober:
             except Refused as error:
                 silent = error.evidence.get("exception") in _GATEWAY_SILENT
                 return Reply("silent" if silent else "refused")
-            except (TimedOut, UnitLost):
+            except (TimedOut, UnitLost, Late):
                 return Reply("silent")
             except (Nonsense, OtherQuestion) as error:
                 raw = bytes.fromhex(str(error.evidence.get("got", "")))
