@@ -56,11 +56,23 @@ class LockBoard(Board):
 
     @override
     async def read(
-        self, *, outputs: bool | None = None, urgent: bool = False, deadline_ms: int = 2000
+        self,
+        *,
+        outputs: bool | None = None,
+        measures: bool | None = None,
+        urgent: bool = False,
+        deadline_ms: int = 2000,
     ) -> Reading:
-        """Read the inputs; of a board without any, the coils, to know that it lives."""
-        coils = self.profile.inputs is None if outputs is None else outputs
-        return await super().read(outputs=coils, urgent=urgent, deadline_ms=deadline_ms)
+        """Read the inputs; of a board without any, the coils or else what it measures: it lives."""
+        points = self.profile
+        coils = points.inputs is None if outputs is None else outputs
+        bare = points.inputs is None and points.outputs is None
+        return await super().read(
+            outputs=coils,
+            measures=bare if measures is None else measures,
+            urgent=urgent,
+            deadline_ms=deadline_ms,
+        )
 
 
 class MissingBoard:
