@@ -553,3 +553,13 @@ async def test_a_tcp_door_command_held_up_by_a_busy_program_is_late_not_sent(
         await asked
     assert peer.seen == []
     await line.close()
+
+
+async def test_a_unit_with_a_profile_keeps_its_own_pauses() -> None:
+    line = Line(TcpSpec("127.0.0.1", 1))
+    line.unit(1, RELAY)
+    own = line._owner.pace.unit(1).timing
+    line.hurry(1, 10)
+    line.hurry(2, 10)
+    assert line._owner.pace.unit(1).timing == own
+    assert line._owner.pace.unit(2).timing.response_us == 10_000
