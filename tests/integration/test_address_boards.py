@@ -270,6 +270,28 @@ async def test_a_board_that_takes_its_number_after_a_restart_is_waited_for() -> 
         assert moved.unit == board.unit == 9
 
 
+async def test_a_second_board_that_was_not_there_before_the_restart_is_seen() -> None:
+    board = make_board("wellpro-wp8028", 1)
+    with PtyLine([board]) as line:
+
+        def restart() -> None:
+            with line.guard() as now_ms:
+                board.power_on(now_ms)
+            line.stations.append(Station(make_board("wellpro-wp8028", 1)))
+
+        error = await refused(
+            address.assign(
+                SerialSpec(line.path, BAUD),
+                load("wellpro-wp8028"),
+                unit_from=1,
+                unit_to=9,
+                restart=restart,
+                restart_s=20,
+            )
+        )
+    assert (error.code, error.sent) == ("address.several", True)
+
+
 async def test_a_restart_that_never_comes_is_said() -> None:
     profile = load("wellpro-wp8028")
     with PtyLine([make_board("wellpro-wp8028", 1)]) as line:
