@@ -95,7 +95,8 @@ async def assign(
     off and on, and it is waited for. Raises `AddressRefused`: address.by_hand, address.number,
     address.rate, address.taken, and those of `alone`, before anything is written; address.refused
     (the board said no), address.kept, address.several (a second board still has the old number),
-    address.lost, address.restart after; `LinkDown`.
+    address.other_rate (it took another than the profile's code says), address.lost,
+    address.restart after; `LinkDown`.
     """
     commission, target = _possible(spec, profile, unit_from, unit_to, baud_to)
     writes = _writes(commission, unit_from, unit_to, spec, target)
@@ -116,7 +117,7 @@ async def assign(
             restart()
         await _restarted(target, profile, unit_to, restart_s)
     elif target != spec:
-        await _arrived(target, profile, unit_to)
+        await _rerated(spec, target, profile, commission, unit_to)
     evidence |= await _read_back(target, profile, commission, unit_from, unit_to)
     return Assigned(target, unit_to, evidence)
 
@@ -314,6 +315,26 @@ async def _arrived(target: SerialSpec | TcpSpec, profile: Profile, unit: int) ->
             if (await prober.ask(unit, PRESENCE)).sound:
                 return
     raise AddressRefused("address.lost", _LOST, sent=True, unit=unit, rate=target.baud)
+
+
+async def _rerated(
+    spec: SerialSpec | TcpSpec,
+    target: SerialSpec | TcpSpec,
+    profile: Profile,
+    commission: Commission,
+    unit: int,
+) -> None:
+    """See the board at its new rate; where it is not, say at which of its rates it is."""
+    try:
+        await _arrived(target, profile, unit)
+    except AddressRefused:
+        rates = commission.rate.rates if commission.rate is not None else ()
+        found = await find(spec, profile, units=[unit], bauds=rates)
+        remedy = "The board stands at this rate, whatever its profile says: scan, and report it"
+        code = "address.kept" if found.spec == spec else "address.other_rate"
+        raise AddressRefused(
+            code, remedy, sent=True, unit=unit, rate=found.spec.baud, wanted=target.baud
+        ) from None
 
 
 async def _restarted(

@@ -206,7 +206,7 @@ class Prober:
             except (TimedOut, UnitLost, Late):
                 return Reply("silent")
             except (Nonsense, OtherQuestion) as error:
-                raw = bytes.fromhex(str(error.evidence.get("got", "")))
+                raw = bytes.fromhex(str(error.evidence.get("got", ""))) or self._heard.came
                 return Reply("other" if isinstance(error, OtherQuestion) else "nonsense", raw=raw)
         raise AssertionError  # pragma: no cover  # the second time returns or raises
 

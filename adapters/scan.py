@@ -196,7 +196,7 @@ class _Hunt:
                 if unit not in self.found:
                     await (self._name if made.names else self._meet)(spec, prober, unit)
                 self._step(f"{made.baud} {made.parity}{made.stop}, unit {unit}")
-            await self._doubtful(spec, prober)
+            await self._doubtful(spec, prober, len(made.units))
 
     async def units_of(self, spec: TcpSpec, units: tuple[int, ...]) -> None:
         """Ask the units behind one address."""
@@ -211,7 +211,7 @@ class _Hunt:
                 if len(self.found) == 1 and not spec.rtu and await self._ignores_units(prober):
                     self._one_device = True
                     break
-            await self._doubtful(spec, prober)
+            await self._doubtful(spec, prober, len(units))
 
     def outcome(self, known: Mapping[int, int]) -> Outcome:
         """Judge what was heard."""
@@ -273,12 +273,13 @@ class _Hunt:
             pattern = await prober.again(unit, telling_reads(answers) or (PRESENCE,))
         self._patterns[unit] = pattern
 
-    async def _doubtful(self, spec: SerialSpec | TcpSpec, prober: Prober) -> None:
+    async def _doubtful(self, spec: SerialSpec | TcpSpec, prober: Prober, asked: int) -> None:
         """Ask again where no sound answer came: two boards with one number, or one that is late."""
         doubts = [(unit, reply) for unit, reply in self._doubts if not trouble.resting(reply.raw)]
         self._doubts = []
-        if len(doubts) > SUSPECTS_MAX:
-            return
+        everywhere = len(doubts) >= trouble.HEARD_MIN and 2 * len(doubts) >= asked
+        if len(doubts) > SUSPECTS_MAX or everywhere:
+            return  # a matter of the line
         late = {reply.raw[0] for _, reply in doubts if reply.kind == "other" and reply.raw}
         for unit in late - self.found.keys():
             patient = Prober(prober.line, PATIENT_MS, self._stop.is_set)

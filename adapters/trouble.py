@@ -94,7 +94,7 @@ def line(about: str, heard: Heard) -> tuple[Finding, ...]:
 
 def resting(raw: bytes) -> bool:
     """Whether these bytes are only a line at rest at the wrong level, and nobody's answer."""
-    return all(byte in _IDLE for byte in raw)
+    return raw != b"" and all(byte in _IDLE for byte in raw)
 
 
 def patterns(about: str, units: Mapping[int, Pattern]) -> tuple[Finding, ...]:

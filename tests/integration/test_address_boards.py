@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from typing_extensions import override
 
-from adapters import address, scan
+from adapters import address, pace, scan
 from adapters.bus import SerialSpec, TcpSpec
 from adapters.errors import AddressRefused
 from adapters.profile import Profile
@@ -26,6 +26,12 @@ BAUD = 115200
 
 def relay(unit: int = 1, baud: int = BAUD) -> Board:
     return make_board("waveshare-rtu-relay-8", unit, baud=baud)
+
+
+@pytest.fixture(autouse=True)
+def _nobody_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No board here answers late: the half second for it would only cost time."""
+    monkeypatch.setattr(pace, "QUIET_US", 20_000)
 
 
 async def refused(doing: object) -> AddressRefused:
@@ -223,6 +229,20 @@ async def test_power_lost_while_the_rate_changes_is_found_at_either() -> None:
         station.dead = False
         found = await address.find(spec, RELAY, units=[1, 7], bauds=[19200])
     assert (found.unit, found.spec) == (7, spec)
+
+
+async def test_a_board_whose_codes_mean_other_rates_is_found_at_the_one_it_took() -> None:
+    board = relay()
+
+    def another(value: int, now_ms: int) -> None:
+        board.baud = 38400
+
+    board.holding[0x2000] = type(board.holding[0x2000])(lambda: 1, another, range(9))
+    with PtyLine([board]) as line:
+        spec = SerialSpec(line.path, BAUD)
+        error = await refused(address.assign(spec, RELAY, unit_from=1, unit_to=1, baud_to=19200))
+    assert (error.code, error.sent) == ("address.other_rate", True)
+    assert error.evidence == {"unit": 1, "rate": 38400, "wanted": 19200}
 
 
 async def test_a_board_that_keeps_its_number_is_said() -> None:

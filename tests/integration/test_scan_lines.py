@@ -2,14 +2,18 @@
 
 import asyncio
 import contextlib
+import os
+import select
+import threading
 import time
+import tty
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
 from typing_extensions import override
 
-from adapters import ports, scan, trouble
+from adapters import pace, ports, scan, trouble
 from adapters.bus import Line, SerialSpec
 from adapters.errors import LinkDown
 from adapters.profiles import load
@@ -209,7 +213,10 @@ async def test_two_boards_with_one_number_are_named_and_nobody_else() -> None:
     assert first.matches == ()
 
 
-async def test_a_second_board_that_is_slower_is_seen_after_the_first() -> None:
+async def test_a_second_board_that_is_slower_is_seen_after_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pace, "QUIET_US", 20_000)  # nobody is later than the wait here
     boards = [("waveshare-rtu-relay-8", 1), ("waveshare-rtu-relay-8", 1)]
     with bank(*boards, baud=115200, b1={"slow": 4}) as made:
         rounds = (scan.Round(115200, "N", 1, (1,), 100),)
@@ -295,3 +302,57 @@ async def test_stress_of_a_sound_line_finds_nothing() -> None:
             await line.close()
     assert trouble.patterns("x", {1: pattern}) == ()
     assert sum(tally.asked for tally in pattern.tallies) >= 10
+
+
+async def test_a_second_master_that_never_rests_is_noise() -> None:
+    master, slave = os.openpty()
+    tty.setraw(slave)
+    over = threading.Event()
+
+    def talk() -> None:
+        while not over.wait(0.001):
+            os.write(master, b"\x05\x64\x00\x31")
+            if select.select([master], [], [], 0)[0]:
+                os.read(master, 4096)
+
+    thread = threading.Thread(target=talk)
+    thread.start()
+    try:
+        outcome = await scan.rtu(
+            os.ttyname(slave),
+            (scan.Round(115200, "N", 1, (1, 2, 3, 4), 20),),
+            progress=lambda _: None,
+            stop=asyncio.Event(),
+        )
+    finally:
+        over.set()
+        thread.join()
+        os.close(slave)
+        os.close(master)
+    assert codes(outcome) == ["line.noise"]
+    assert outcome.found == ()
+
+
+async def test_a_board_with_an_old_firmware_is_named_for_what_it_lacks() -> None:
+    board = make_board("wirenboard-wb-mr6c-v3", 1)
+    for address in range(96, 102):
+        del board.discretes[address]
+    with PtyLine([board]) as line:
+        outcome = await scan.rtu(
+            line.path,
+            (scan.Round(115200, "N", 1, (1,), 100),),
+            progress=lambda _: None,
+            stop=asyncio.Event(),
+        )
+    assert "board.firmware" in codes(outcome, 1)
+    assert outcome.found[0].matches[0].profile.startswith("generic-")
+
+
+async def test_every_setting_of_the_matrix_can_be_tried() -> None:
+    rounds = scan.only(scan.plan("full", PROFILES), 1, 1)
+    with bank() as made:
+        outcome = await scan.rtu(
+            made.line.path, rounds, progress=lambda _: None, stop=asyncio.Event()
+        )
+    assert outcome.asked == len(rounds) > 28
+    assert codes(outcome) == ["line.silent"]

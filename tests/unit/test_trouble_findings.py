@@ -33,6 +33,7 @@ def codes(findings: tuple[Finding, ...]) -> list[str]:
         (Heard(asked=1, nonsense=(b"\0",)), ["wiring.swapped"]),
         (Heard(asked=9, nonsense=(b"\0", b"\0", b"\x55")), ["line.noise"]),
         (Heard(asked=9, answered=1, nonsense=(b"\0",) * 8), []),
+        (Heard(asked=9, nonsense=(b"",) * 8), ["line.noise"]),
     ],
 )
 def test_a_line_is_judged_by_what_came_from_all_its_units(
