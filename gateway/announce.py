@@ -65,10 +65,10 @@ class Announcer:
                 await asyncio.sleep(RETRY_S)
 
     async def _while_there_is_a_network(self) -> None:
-        """Announce until no interface is left; return a little later where there is none."""
+        """Announce until no interface is left; return at once where there is none."""
+        await asyncio.sleep(self._look_s / 2)  # a site that starts is in service by then
         seen = await self._look()
         if not seen.places.speak:
-            await asyncio.sleep(self._look_s)
             return
         zc = AsyncZeroconf(interfaces=list(seen.places.speak), ip_version=_version(seen.places))
         try:
