@@ -1,7 +1,8 @@
 """Messages of multicast DNS, made by hand, so that what no library would send can be sent too.
 
 As a program (in a network namespace): `python tests/mdns.py shout ADDRESS` answers with hostile
-records, `flood ADDRESS SECONDS` as fast as it can, `watch` prints what a browser of gateways sees, a line each.
+records, `flood ADDRESS SECONDS` as fast as it can, `watch` prints what a browser of
+gateways sees, a line each.
 """
 
 import asyncio
@@ -89,6 +90,7 @@ def hostile() -> Iterator[bytes]:
     yield service("state", text([b"site=6667", b"state=\x1b[2J", b"fingerprint=zz"]), host="evil-8")
     yield service("many", said, addresses=[f"10.77.1.{n}" for n in range(200)], host="evil-9")
     yield service("boards\x1b]0;x\x07", b"", port=502, kind=BOARDS, host="evil-10")
+    yield service("board \u202e\u200b", b"", port=502, kind=BOARDS, host="evil-11")
     owner = name("loop", GATEWAYS)
     yield message([record(name("", GATEWAYS), PTR, owner), record(owner, PTR, owner)])
     yield message([record(b"\xc0\x0c", SRV, b"\xc0\x0c")])  # points to itself

@@ -12,7 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,7 +67,7 @@ class Place:
         return ip("-n", self.name, *words)
 
     async def start(
-        self, *words: str, log: Path | None = None, **env: str
+        self, *words: str, log: Path | None = None, env: Mapping[str, str] | None = None
     ) -> asyncio.subprocess.Process:
         """Start a program inside; its stdout is a pipe, its stderr goes to `log`."""
         out = (
@@ -79,7 +79,8 @@ class Place:
             child = await asyncio.create_subprocess_exec(
                 "ip", "netns", "exec", self.name, *words,
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=out, cwd=ROOT,
-                env=dict(os.environ) | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"} | env,
+                env=dict(os.environ) | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
+                | dict(env or {}),
             )  # fmt: skip
         finally:
             if out != subprocess.DEVNULL:
@@ -91,9 +92,9 @@ class Place:
         """Start `locker-gateway` inside."""
         return await self.start(sys.executable, "-P", "-c", PROGRAM, *words, log=log)
 
-    async def said(self, *words: str, **env: str) -> str:
+    async def said(self, *words: str) -> str:
         """Run a program inside to its end; return its stdout."""
-        child = await self.start(*words, **env)
+        child = await self.start(*words)
         async with asyncio.timeout(LIMIT_S):
             out, _ = await child.communicate()
         assert child.returncode == 0, (words, child.returncode, out)
