@@ -231,7 +231,10 @@ async def test_strangers_who_shout_hide_no_gateway_and_stop_no_site(
         await asyncio.sleep(0.02)
     sent = int(await line(flooding))
     print(f"slowest answer of the control socket beside {sent} messages: {slowest * 1000:.0f} ms")
+    memory = Path(f"/proc/{child.pid}/status").read_text().partition("VmRSS:")[2].split()[0]
+    print(f"memory of the gateway after that: {int(memory) // 1024} MB")
     assert slowest < 1.0
+    assert int(memory) < 200 * 1024
     assert child.returncode is None
     child.send_signal(signal.SIGTERM)
     assert await child.wait() == 0
