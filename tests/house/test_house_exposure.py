@@ -30,7 +30,7 @@ LISTENING_ROOMS = {
     "sync/hub/listeners.py": "the hub: [api], [link], [renew] listen",
     "sync/places.py": "how those of the hub and [sync] listen accept: so many, and who goes first",
 }
-# Where UDP 5353 (mDNS) is spoken, and for how long. Nothing secret is said: tests/unit/test_nearby_*.
+# Where UDP 5353 (mDNS) is spoken, and for how long. Nothing secret is said (test_nearby_records).
 SPEAKING_ROOMS = {
     "gateway/announce.py": "while installers are listened to, where they are: [installer] announce",
     "gateway/discover.py": "for the seconds of a command, or of a search for boards",

@@ -189,6 +189,28 @@ async def test_it_speaks_only_where_it_listens(ends: Pair, tmp_path: Path) -> No
     assert await discovered(here, "--on", "10.77.0.2") == []
 
 
+async def test_a_cable_without_any_ipv4_address_is_enough(ends: Pair, tmp_path: Path) -> None:
+    there, here = ends
+    for place in ends:
+        place.ip("-4", "address", "flush", "dev", "lan0")
+    file = made(tmp_path / "site", listen="[::]")
+    await running(there, file)
+    rows: list[dict[str, Any]] = []
+
+    async def found() -> bool:
+        rows[:] = await discovered(here)
+        return bool(rows)
+
+    await until(found)
+    [row] = rows
+    [address] = row["addresses"]
+    bare, _, scope = address.partition("%")
+    assert bare in there.ip("-6", "address", "show", "dev", "lan0")
+    assert scope
+    code = f"import socket; socket.create_connection(({address!r}, {row['port']}), 5).close()"
+    await here.said(sys.executable, "-c", code)
+
+
 async def test_a_site_that_shall_not_be_announced_is_not(ends: Pair, tmp_path: Path) -> None:
     there, here = ends
     file = made(tmp_path / "site")
