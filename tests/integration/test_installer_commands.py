@@ -113,3 +113,38 @@ async def test_without_a_listener_pairing_says_what_to_do(tmp_path: Path) -> Non
         status, _, err = await run(tmp_path, "pairing", "open", "--data", str(plain.data))
         assert (status, "installer.off" in err) == (1, True)
         assert not (plain.data / "trust/lan.pem").exists()
+
+
+async def test_pairing_by_the_sticker_and_by_the_address_alone(
+    stage: LanStand, tmp_path: Path
+) -> None:
+    data = ("--data", str(stage.data))
+    told = json.loads(await good(tmp_path, "pairing", "sticker", *data, "--json"))
+    pin, words = stage.office.lan.pin, list(lan.words_of(stage.office.lan.pin))
+    assert (told["address"], told["pin"], told["words"]) == (stage.address, pin, words)
+    shown = await good(tmp_path, "pairing", "sticker", *data)
+    assert told["qr"] in shown
+    assert " ".join(words) in shown
+    out = tmp_path / "sticker.svg"
+    await good(
+        tmp_path, "pairing", "sticker", *data, "--address", "locker.example:8443", "--out", str(out)
+    )
+    assert "locker.example:8443" in out.read_text()
+    for number, meant in enumerate((told["qr"], stage.address)):
+        typed = (await stage.command("open", f"ben-{number}"))["typed"]
+        status, _, err = await run(tmp_path, "pair", meant, "--as", f"yard-{number}", typed=typed)
+        assert status == 0, err
+        assert " ".join(words) in err
+        assert ("compare" in err) == (meant == stage.address)
+        await good(tmp_path, "remote", "status", "--site", f"yard-{number}")
+
+
+async def test_a_sticker_of_another_gateway_is_told_and_nothing_is_sent(
+    stage: LanStand, tmp_path: Path
+) -> None:
+    typed = (await stage.command("open", "ben"))["typed"]
+    other = lan.Sticker(stage.address, "00" * 32).text()
+    status, _, err = await run(tmp_path, "pair", other, typed=typed)
+    assert (status, "pair.other_key" in err) == (1, True)
+    status, _, err = await run(tmp_path, "pair", "127.0.0.1:1", typed=typed)
+    assert (status, "pair.unreachable" in err) == (1, True)

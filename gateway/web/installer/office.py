@@ -130,6 +130,12 @@ class Office:
             "ends_in_s": (window.ends_ms - self._mono) // 1000,
         }
 
+    def where(self, address: str) -> dict[str, Any]:
+        """Return what may be printed on the gateway for good: nothing of it is a secret."""
+        pin = self.lan.pin
+        words = list(lan.words_of(pin))
+        return {"site": self.lan.site_id, "address": address, "pin": pin, "words": words}
+
     def paired(self) -> list[dict[str, Any]]:
         """Return who is paired: certificates, and browsers that are signed in."""
         browsers = self.sessions.count(self._mono)
