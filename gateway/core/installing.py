@@ -64,6 +64,7 @@ def told(state: State, wish: LockTold) -> None:
     if wish.of not in state.book.trials:
         state.answer(wish.token, "lock.unknown", of=wish.of)
         return
+    state.timers.pop(("trial", wish.of), None)
     ref = state.write(
         facts.LockEnded(of=wish.of, outcome=wish.outcome, why=wish.why, took_ms=wish.took_ms)
     )
