@@ -73,7 +73,9 @@ class Installers:
             self._sign()
 
     def _go_on(self) -> None:
-        self._soon(200, 6_000, self._work)
+        """Go on soon, or lay the phone aside for some minutes."""
+        long = self.dice.random() < 0.15
+        self._soon(*((60_000, 600_000) if long else (200, 6_000)), self._work)
 
     def _soon(self, least: int, most: int, deed: Callable[..., None], *args: object) -> None:
         self.site.shell.soon(self.dice.randint(least, most), deed, *args)

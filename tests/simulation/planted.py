@@ -31,7 +31,6 @@ from tests.simulation.planting import Planted
 from tests.simulation.shell import Shell
 from tests.simulation.site import Heart, Plan
 
-
 # --- the order of things ------------------------------------------------------------------------
 
 
