@@ -92,6 +92,10 @@ def signed(state: State, wish: SiteSigned) -> None:
     if code:
         state.answer(wish.token, code, "", **evidence)
         return
+    busy = _busy(state, without=(Phase.RECOVERING,))  # a rail keeps its name under a pulse
+    if busy:
+        state.answer(wish.token, "site.busy", door=busy)
+        return
     moved = _moved(state, wish)
     if moved:
         state.answer(wish.token, "map.in_use", door=moved)

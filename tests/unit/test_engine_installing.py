@@ -14,6 +14,7 @@ from gateway.core.inputs import (
     LockTold,
     LockTried,
     SiteSigned,
+    SupportOpens,
     TimePassed,
 )
 from gateway.core.installing import UNTOLD_MS
@@ -276,6 +277,28 @@ def test_a_map_and_its_sign_off_are_one_commit() -> None:
     assert book.commissioned is not None
     assert (book.commissioned.ref, book.commissioned.by) == (answer.ref, "installer:anna")
     assert (book.commissioned.doors, book.commissioned.boards) == (5, 3)
+
+
+def test_nothing_is_signed_while_somebody_is_at_a_door() -> None:
+    """A rail that changed its name under a pulse would not be freed again."""
+    stage = Stage()
+    stage.slow_disk = True
+    stage.send(SupportOpens(now=stage.now, token="s", by="ada", door=3, reason="r", case="c"))
+    site = small_map()
+    door = msgspec.structs.replace(site.doors[3], rail="new")
+    wanted = SiteMap(boards=site.boards, doors=site.doors | {3: door})
+    stage.send(
+        SiteSigned(
+            now=stage.now, token="t", by="installer:anna", map=wanted, report=REPORT, passed=4,
+            failed=0,
+        )
+    )  # fmt: skip
+    stage.slow_disk = False
+    stage.flush()
+    stage.after(10_000)  # the pulse goes on as it was begun
+    answers = {one.token: one.code for one in stage.outputs if isinstance(one, Answer)}
+    assert answers["t"] == "site.busy"
+    assert stage.engine.book.map == site
 
 
 def test_the_same_map_again_is_signed_without_being_written() -> None:
