@@ -72,9 +72,8 @@ def told(state: State, wish: LockTold) -> None:
 
 
 def untold(state: State, ref: str) -> None:
-    """End an intent that nobody told of in time, if it goes on."""
-    if ref in state.book.trials:
-        state.write(facts.LockEnded(of=ref, outcome="doubt", why="lock.untold"))
+    """End an intent that nobody told of in time (`told` takes its timer away)."""
+    state.write(facts.LockEnded(of=ref, outcome="doubt", why="lock.untold"))
 
 
 def take_up(state: State) -> None:

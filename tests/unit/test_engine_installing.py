@@ -347,6 +347,14 @@ def test_no_other_door_gets_the_points_of_a_door_with_a_parcel(point: str) -> No
     assert (answer.code, dict(answer.evidence)["door"]) == ("map.in_use", door)
 
 
+def test_a_door_with_a_parcel_gets_no_sensor_that_it_did_not_have() -> None:
+    stage = Stage(map=small_map(sensors=False))
+    door = stage.deposit()
+    stage.home()
+    assert signed(stage, small_map()).code == "map.in_use"
+    assert dict(stage.last(Answer).evidence)["door"] == door
+
+
 def test_two_boards_do_not_change_places_under_a_parcel() -> None:
     stage = Stage()
     door = stage.deposit()

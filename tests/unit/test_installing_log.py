@@ -116,6 +116,18 @@ def test_a_map_is_on_the_disk_with_its_sign_off_or_not_at_all(played: Stage) -> 
     assert signed[-1]["kind"] == "site.commissioned"
 
 
+def test_an_end_of_nothing_ends_nothing(played: Stage) -> None:
+    """As some other writer may have it: neither stops the book."""
+    book = fold.fold(played.log)
+    going_on = dict(book.trials)
+    assert len(going_on) == 1
+    log = f"{IDENTITY.epoch}:sc"
+    for of in (None, f"{log}0"):
+        fact = facts.LockEnded(of=of, outcome="doubt")
+        book.take(log, book.sizes[log], (9, 9), fact)
+    assert (book.trials, book.stopped) == (going_on, {})
+
+
 # --- version 1, as it was written -----------------------------------------------------------------
 
 
