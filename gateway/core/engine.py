@@ -430,7 +430,7 @@ class Engine:
 
     # --- timers -------------------------------------------------------------------------------
 
-    def _timer(self, key: TimerKey) -> None:  # noqa: C901  # one line a timer
+    def _timer(self, key: TimerKey) -> None:  # noqa: C901, PLR0912  # one line a timer
         state, (what, which) = self.state, key
         match what:
             case "door":
@@ -451,6 +451,8 @@ class Engine:
                 state.changed = True
             case "trials":
                 installing.take_up(state)
+            case "trial":
+                installing.untold(state, str(which))
             case "warn":
                 session = state.sessions[str(which)]
                 left = state.timers.get(("home", session.kiosk))
