@@ -264,7 +264,8 @@ class App:
 
     def _measure(self, life: Life) -> dict[str, int]:
         values = health.machine(self.data, self.database)
-        return values | health.site(life.engine.state.book, life.boards.counters)
+        values |= health.site(life.engine.state.book, life.boards.counters)
+        return values | health.lines({} if self._bank is None else self._bank.health())
 
 
 async def _signs_of_life() -> None:
