@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from sync.entry import Lane
 from sync.store import Record
@@ -63,3 +63,15 @@ class StorePort(Protocol):
 
     async def close(self) -> None:
         """Finish what is under way and close."""
+
+
+class UpkeepPort(Protocol):
+    """What a site in use says of its wear, and the parts of a bundle beside its status."""
+
+    async def trends(self, door: int | None = None) -> dict[str, Any]:
+        """Return the report of `gateway.wear`, at most a minute old. Raises GatewayError."""
+        ...
+
+    async def parts(self) -> list[tuple[str, Any]]:
+        """Return (name, value), what matters most at the beginning."""
+        ...

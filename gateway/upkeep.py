@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from gateway import bundle, doctor, health, identity, mapfile, wear
 from gateway.config import Config
+from gateway.doctor import Known
 from gateway.errors import GatewayError, Overloaded
 from gateway.trends import Trends
 from sync import fold
@@ -56,10 +57,13 @@ class LogReading:
 
 
 class Upkeep:
-    """What the gateway of `data` says of its wear. `site` returns the map as it stands."""
+    """What the site of `data` says of its wear. `known` returns what its book says now.
 
-    def __init__(self, config: Config | None, data: Path, site: Callable[[], SiteMap]) -> None:
-        self._config, self._data, self._site = config, data, site
+    Without a configuration its bundle has neither settings nor what the doctor finds.
+    """
+
+    def __init__(self, config: Config | None, data: Path, known: Callable[[], Known]) -> None:
+        self._config, self._data, self._known = config, data, known
         self._reading = LogReading(data)
         self._one = asyncio.Lock()
         self._read_at: float | None = None
@@ -72,7 +76,7 @@ class Upkeep:
         read for the first time.
         """
         async with self._one:
-            site = self._site()
+            site = self._known().map
             if door is not None and door not in site.doors:
                 raise GatewayError("door.unknown", "Take a number from the map", door=door)
             await self._refresh(site)
@@ -106,12 +110,12 @@ class Upkeep:
             parts.append(("config", bundle.settings(self._config)))
         database = identity.database_of(self._data)
         parts.append(("machine", await asyncio.to_thread(health.machine, self._data, database)))
-        site = self._site()
+        known = self._known()
         if self._config is not None:
-            found = await asyncio.to_thread(doctor.examine, self._config)
+            found = await asyncio.to_thread(doctor.examine, self._config, known)
             parts.append(("doctor", [asdict(one) for one in found]))
-        parts.append(("trends", await self._summary(site)))
-        parts.append(("map", mapfile.write(site)))
+        parts.append(("trends", await self._summary(known.map)))
+        parts.append(("map", mapfile.write(known.map)))
         return parts
 
     async def _summary(self, site: SiteMap) -> Mapping[str, Any]:
