@@ -23,6 +23,11 @@ class ReadingPort(Protocol):
         """Output bits; empty for a board without outputs."""
         ...
 
+    @property
+    def values(self) -> tuple[int | None, ...]:
+        """What it measures, in thousandths; None for a broken sensor; empty where not asked for."""
+        ...
+
 
 class BoardPort(Protocol):
     """A controller board. Every call may raise `adapters.errors.AdapterError`.
@@ -39,8 +44,11 @@ class BoardPort(Protocol):
         `deadline` is on the event loop's clock: after it nothing is sent.
         """
 
-    async def read(self, *, urgent: bool = False) -> ReadingPort:
-        """Read inputs and outputs; `urgent` goes before idle polling of the same line."""
+    async def read(self, *, urgent: bool = False, measures: bool = False) -> ReadingPort:
+        """Read inputs and outputs, with `measures` what it measures too.
+
+        `urgent` goes before idle polling of the same line.
+        """
         ...
 
     async def all_off(self) -> None:
