@@ -27,7 +27,6 @@ from gateway.control import SOCKET, Control
 from gateway.core.engine import Engine
 from gateway.core.outputs import Output
 from gateway.desk import Desk
-from gateway.doctor import Known
 from gateway.errors import GatewayError
 from gateway.exchange import Exchange
 from gateway.keeping import Keeper
@@ -37,6 +36,7 @@ from gateway.web.installer.kiosk import add_to as pairing_at_kiosk
 from gateway.web.installer.office import Site as LanSite
 from gateway.web.installer.serving import Serving
 from gateway.web.kiosk import make_app
+from gateway.wired import Known
 from sync.errors import StoreFailed
 from sync.store import Store
 

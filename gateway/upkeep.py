@@ -18,9 +18,9 @@ from typing import Any, Final
 
 from gateway import bundle, doctor, health, identity, mapfile, wear
 from gateway.config import Config
-from gateway.doctor import Known
 from gateway.errors import GatewayError, Overloaded
 from gateway.trends import Trends
+from gateway.wired import Known
 from sync import fold
 from sync.entry import Writer
 from sync.reader import LogFile

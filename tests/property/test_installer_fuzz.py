@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from certs import lan
 from gateway import local, site
 from gateway.core.outputs import Answer
-from gateway.doctor import Known
 from gateway.upkeep import Upkeep
 from gateway.web.installer import listener as listener_module
 from gateway.web.installer.listener import Listener
 from gateway.web.installer.office import Office, Site
+from gateway.wired import Known
 from tests.lan_stage import proof_body
 from tests.property.mutations import spoilt
 from tests.property.test_fuzz_listeners import (
