@@ -136,7 +136,7 @@ async def _reach(config: Config, data: Path, map_of_site: SiteMap) -> list[Findi
     try:
         told = await control.status(data / control.SOCKET)
     except control.NotRunning:
-        return await _try_boards(config, map_of_site)
+        return await try_boards(config, map_of_site)
     lost = told["health"].get("boards_lost", ())
     return [
         Finding(
@@ -148,7 +148,8 @@ async def _reach(config: Config, data: Path, map_of_site: SiteMap) -> list[Findi
     ]
 
 
-async def _try_boards(config: Config, map_of_site: SiteMap) -> list[Finding]:
+async def try_boards(config: Config, map_of_site: SiteMap) -> list[Finding]:
+    """Look at every board of a map, with no gateway running."""
     bank = Bank(map_of_site, config.lines)
     await bank.open()
 
@@ -156,10 +157,15 @@ async def _try_boards(config: Config, map_of_site: SiteMap) -> list[Finding]:
         item = map_of_site.boards[name]
         try:
             async with asyncio.timeout(BOARD_S):
+                line = bank.lines.get(item.line)
+                found = None if line is None else await recognise(line, item)
+                if found is not None and found.level == "bad":
+                    return found  # nothing is written to a board of another make
                 await bank.ports[name].read()
-                return await recognise(bank.lines[item.line], item)
         except (AdapterError, TimeoutError) as error:
             return Finding(f"board.{name}", "bad", str(error) or "no answer")
+        assert found is not None, "a board without a line refuses"
+        return found
 
     try:
         return list(await asyncio.gather(*map(look, sorted(bank.ports))))

@@ -20,7 +20,6 @@ from gateway.wired import Known
 from sync import facts
 from tests.contract.site_stage import Stand, stand
 from tests.lan_stage import Browser, LanStand, lan_stand
-from tests.unit.test_trends_wear import bank
 
 KEYS = {"since", "warnings", "doors", "left_out", "boards", "lines", "alarms", "limits", "entries"}
 
@@ -137,8 +136,9 @@ async def test_a_pruned_log_tells_what_is_kept(stage: LanStand) -> None:
     await opened(stage, 1)
     await opened(stage, 2)
     assert await stage.stop() == 0
+    here = site.read_book(stage.data).map
     reading = LogReading(stage.data)
-    reading.read_on(bank())
+    reading.read_on(here)
     assert reading.trends.whole
     own = f"{site.load(stage.data).identity.epoch}:sc"
     with sqlite3.connect(stage.data / "site.db") as connection:
@@ -149,7 +149,7 @@ async def test_a_pruned_log_tells_what_is_kept(stage: LanStand) -> None:
         )
     connection.close()
     pruned = LogReading(stage.data)
-    pruned.read_on(bank())
+    pruned.read_on(here)
     assert not pruned.trends.whole
     assert pruned.trends.doors[2].opened == 1
     assert 1 not in pruned.trends.doors
