@@ -206,7 +206,8 @@ def test_a_lock_slows_down_by_half_and_by_two_looks(
 
 
 def test_a_trend_is_told_from_two_whole_windows_on() -> None:
-    assert habit(400, 900, 2 * WINDOW - 1).door()["trend"] == "unknown"
+    early = habit(400, 900, 2 * WINDOW - 1)
+    assert (early.door()["trend"], early.warnings()) == ("unknown", [])
     told = habit(400, 900).report()["warnings"][0]
     assert told["evidence"] == {"first_ms": 400, "last_ms": 900}
 
