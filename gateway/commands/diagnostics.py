@@ -35,10 +35,11 @@ from gateway.wired import Known
 )
 @shared.as_json
 def command(data: Path, out: Path, file: Path | None, *, as_json: bool) -> None:
-    """Write one bundle for whoever helps: no secrets, no parcels, at most 1 MiB.
+    """Write one file for whoever helps, without a secret.
 
-    Works beside a running gateway, and without one. Without one, and with `--config`, boards are
-    brought into their safe state as `doctor` does.
+    No parcels either, and at most 1 MiB; what has no room is named in it. Works beside a running
+    gateway and without one; then, with --config, boards are brought into their safe state as by
+    `doctor`.
     """
     local.quiet()
     identity.load_names(data)

@@ -66,7 +66,7 @@ def service(door: int, site: str, reason: str | None, *, back: bool, as_json: bo
 @click.option("--door", type=click.IntRange(1, 9999), metavar="N", help="Only this door.")
 @shared.as_json
 def trends(site: str, door: int | None, *, as_json: bool) -> None:
-    """Show what wears out: times to open, retries, pulses of relays, errors of lines."""
+    """Show what wears out, as its log tells."""
     told = _gateway(site).ask("GET", "/api/trends" + ("" if door is None else f"?door={door}"))
     shared.tell(told, "\n".join(worn(told)), as_json=as_json)
 

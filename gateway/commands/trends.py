@@ -17,9 +17,10 @@ from sync.moment import utc_text
 @click.option("--door", type=click.IntRange(1, 9999), metavar="N", help="Only this door.")
 @shared.as_json
 def command(data: Path, door: int | None, *, as_json: bool) -> None:
-    """Show what wears out: times to open, retries, pulses of each relay, errors of each line.
+    """Show what wears out, as the log tells.
 
-    Reads the log and changes nothing. Warnings come first; what a number means is in `limits`.
+    Times to open, retries, pulses of each relay, errors of each line; warnings come first. Reads
+    the log, beside a running gateway too, and changes nothing.
     """
     local.quiet()
     identity.load_names(data)
