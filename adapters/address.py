@@ -31,7 +31,6 @@ from adapters.rounds import QUICK_UNITS
 TIMES: Final = 8  # of each question, to prove that one board answers
 TRIES: Final = 5  # for a board that takes a second over its new number
 RESTART_S: Final = 120.0
-_SILENT_TWICE: Final = 2
 
 _ONE: Final = "Disconnect all new boards but one, then try again"
 _KEPT: Final = "The board kept its number: check its lock or write protection, then try again"
@@ -280,8 +279,7 @@ async def _moved(prober: Prober, unit_from: int, unit_to: int) -> None:
         there = there or (await prober.ask(unit_to, PRESENCE)).sound
         if there:
             break
-    replies = [await prober.ask(unit_from, PRESENCE) for _ in range(_SILENT_TWICE)]
-    still = any(reply.kind != "silent" for reply in replies)
+    still = (await prober.ask(unit_from, PRESENCE)).kind != "silent"
     units = {"unit_from": unit_from, "unit_to": unit_to}
     if still and there:
         raise AddressRefused("address.several", _ONE, sent=True, **units)

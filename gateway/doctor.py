@@ -4,13 +4,11 @@
 nothing, except that boards are brought into their safe state (all coils off) when no gateway runs.
 """
 
-import ipaddress
 import os
 import sqlite3
 import stat
 import statistics
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
@@ -19,6 +17,8 @@ from typing import Final, Literal
 
 from adapters.errors import AdapterError
 from adapters.ports import serial_ports
+from adapters.trouble import Route, Way, way
+from adapters.trouble import routes as read_routes
 from certs import authority
 from certs.errors import CertsError
 from gateway import continuity, health, identity, site, trust, wired
@@ -256,56 +256,30 @@ def sqlite(version: tuple[int, ...]) -> Iterator[Finding]:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One line of the kernel's table."""
-
-    interface: str
-    network: ipaddress.IPv4Network
-    through: bool
-
-
-def routes(table: str | None = None) -> list[Route]:
+def routes() -> tuple[Route, ...]:
     """Return the IPv4 routes of this machine, the most specific first."""
     try:
-        text = Path("/proc/net/route").read_text(encoding="ascii") if table is None else table
+        return read_routes(Path("/proc/net/route").read_text(encoding="ascii"))
     except OSError:
-        return []
-    found = []
-    for line in text.splitlines()[1:]:
-        parts = line.split()
-        address, gateway, mask = (
-            ipaddress.IPv4Address(bytes.fromhex(parts[place])[::-1]) for place in (1, 2, 7)
-        )
-        network = ipaddress.IPv4Network(f"{address}/{mask}", strict=False)
-        found.append(Route(parts[0], network, int(gateway) != 0))
-    return sorted(found, key=lambda route: -route.network.prefixlen)
+        return ()
 
 
-def networks(config: Config, table: list[Route]) -> Iterator[Finding]:
+_WAYS: Final[dict[Way, tuple[Literal["ok", "note", "bad"], str]]] = {
+    "name": ("note", "{host} is a name: give boards a fixed address"),
+    "here": ("ok", "{host} is this machine"),
+    "none": ("bad", "no way to {host}: give an interface an address beside it"),
+    "routed": ("bad", "{host} is behind a router: boards must not be"),
+    "outward": ("bad", "{interface} leads to the internet too: give boards their own"),
+    "direct": ("ok", "{host} on {interface}, not routed"),
+}
+
+
+def networks(config: Config, table: Iterable[Route]) -> Iterator[Finding]:
     """Say whether boards on TCP hang on an interface of their own that nobody routes to."""
-    outward = {route.interface for route in table if route.network.prefixlen == 0}
     for name, line in config.lines.items():
         address = split_address(line.tcp) if line.tcp else None
         if address is None:
             continue
-        check = f"network.{name}"
-        try:
-            host = ipaddress.ip_address(address[0])
-        except ValueError:
-            yield Finding(check, "note", f"{address[0]} is a name: give boards a fixed address")
-            continue
-        if host.is_loopback:
-            yield Finding(check, "ok", f"{host} is this machine")
-            continue
-        route = next((one for one in table if host in one.network), None)
-        if route is None:
-            yield Finding(check, "bad", f"no way to {host}: give an interface an address beside it")
-        elif route.through:
-            yield Finding(check, "bad", f"{host} is behind a router: boards must not be")
-        elif route.interface in outward:
-            yield Finding(
-                check, "bad", f"{route.interface} leads to the internet too: give boards their own"
-            )
-        else:
-            yield Finding(check, "ok", f"{host} on {route.interface}, not routed")
+        how, interface = way(address[0], table)
+        level, text = _WAYS[how]
+        yield Finding(f"network.{name}", level, text.format(host=address[0], interface=interface))
