@@ -44,6 +44,8 @@ SENT = [
     request("POST /pair/end HTTP/1.1", b"csrf=x", FORM, COOKIE),
     request("GET /api/me HTTP/1.1", b"", COOKIE),
     request("POST /api/doors/1/test HTTP/1.1", b"", COOKIE, "X-Csrf-Token: x"),
+    request("POST /api/doors/1/service HTTP/1.1", b'{"enabled":false,"reason":"x"}', JSON, COOKIE),
+    request("GET /api/trends?door=1 HTTP/1.1", b"", COOKIE),
     request("GET /api/diagnostics HTTP/1.1", b"", "Origin: https://127.0.0.1:PORT"),
     request("POST /pair/session HTTP/1.1", b"\x1f\x8bzz", FORM, "Content-Encoding: gzip"),
     request(
