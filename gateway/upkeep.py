@@ -114,6 +114,8 @@ class Upkeep:
         known = self._known()
         if self._config is not None:
             parts.append(("doctor", await self._examine(self._config, known)))
+        signed = known.commissioned
+        parts.append(("commissioned", None if signed is None else asdict(signed)))
         parts.append(("trends", await self._summary(known.map)))
         parts.append(("map", mapfile.write(known.map)))
         return parts

@@ -262,6 +262,7 @@ async def test_the_bundle_has_everything_and_stays_within_its_bound(
     assert {one["check"] for one in seen["doctor"]} >= {"keys", "board.locks", "commissioning"}
     assert seen["trends"]["doors"][3]["opened"] == 1
     assert seen["map"].startswith("[boards.eyes]")
+    assert seen["commissioned"] is None
     assert seen["versions"]["parcel-locker-gateway"]
     assert seen["lines"]["bank"]["answered"] > 0
     assert seen["config"]["lines"]["bank"]["framing"] == "rtu"
