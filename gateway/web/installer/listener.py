@@ -13,6 +13,11 @@
 | POST .../N/service     | -      | yes     | yes         | out of service, or back              |
 | GET /api/trends        | -      | yes     | yes         | what wears out, as the log tells     |
 | GET /api/diagnostics   | -      | -       | yes         | a bundle for whoever helps from afar |
+| GET /api/commission    | -      | yes     | yes         | how commissioning stands (long poll) |
+| POST /api/commission   | -      | yes     | yes         | one act of it; the view after it     |
+| GET /api/report        | -      | yes     | yes         | the last signed report, its bytes    |
+| GET /report            | -      | yes     | yes         | the same as one HTML file            |
+| GET /map.toml          | -      | yes     | yes         | the site's map for `site import`     |
 
 Anything else, and everything else before pairing, is one and the same 401. A POST must come from
 this page (Origin, Sec-Fetch-Site) and, in a session, with the token that the page got. What is
@@ -35,7 +40,7 @@ from certs import authority, lan, tls
 from certs.errors import CertsError
 from gateway.core.inputs import DoorTested
 from gateway.errors import GatewayError, Overloaded
-from gateway.web.installer import page, service
+from gateway.web.installer import commissioning, page, service
 from gateway.web.installer.gate import Gate
 from gateway.web.installer.office import NOBODY, AccessRefused, Caller, Office
 from gateway.web.installer.service import ServiceBody, public
@@ -66,6 +71,11 @@ RIGHTS: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("POST", "/api/doors/{door}/service"): PAIRED,
     ("GET", "/api/trends"): PAIRED,
     ("GET", "/api/diagnostics"): frozenset({"certificate"}),
+    ("GET", "/api/commission"): PAIRED,
+    ("POST", "/api/commission"): PAIRED,
+    ("GET", "/api/report"): PAIRED,
+    ("GET", "/report"): PAIRED,
+    ("GET", "/map.toml"): PAIRED,
 }
 SECURITY_HEADERS: Final = {
     "Content-Security-Policy": (
@@ -82,6 +92,7 @@ SECURITY_HEADERS: Final = {
 }
 ACTS: Final = {"/test": "door.test", "/service": "door.service"}
 """What is on record of a refusal, by the end of the path."""
+COMMISSIONING: Final = frozenset({"/api/commission", "/api/report", "/report", "/map.toml"})
 UNKNOWN: Final = AccessRefused("access.unknown", "Pair this device first", status=401)
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -108,6 +119,10 @@ class Listener:
         self.gate: Gate | None = None
         self._tests: deque[int] = deque(maxlen=TESTS_PER_MINUTE)
         handlers: dict[str, _Handler] = {
+            "/api/commission": self._commission,
+            "/api/report": self._report,
+            "/report": self._report_page,
+            "/map.toml": self._map_file,
             "/": self._page,
             "/static/{name}": self._static,
             "/pair/certificate": self._certificate,
@@ -196,6 +211,8 @@ class Listener:
             if request.path.endswith(path):
                 self.office.refused(what, caller, code)
                 status = 409
+        if request.path in COMMISSIONING:
+            status = 409
         plain = {key: str(value) for key, value in error.evidence.items() if key != "cause"}
         return _json({"code": code, "remedy": remedy, "evidence": plain}, status=status)
 
@@ -326,6 +343,28 @@ class Listener:
     async def _trends(self, request: web.Request) -> web.StreamResponse:
         return _json(await service.trends(self.office, request.query))
 
+    # --- commissioning ----------------------------------------------------------------------------
+
+    async def _commission(self, request: web.Request) -> web.StreamResponse:
+        caller: Caller = request[_CALLER]
+        bench, by = self.office.site.bench, f"installer:{caller.name}"
+        if request.method != "POST":
+            return _json(await commissioning.view(bench, by, request.query))
+        if request.content_type != "application/json":
+            raise GatewayError("installer.media_type", "Send application/json")
+        await self._check_token(request)
+        return _json(await bench.act(by, await _read(request)))
+
+    async def _report(self, _request: web.Request) -> web.StreamResponse:
+        return commissioning.report(self.office.site.bench)
+
+    async def _report_page(self, request: web.Request) -> web.StreamResponse:
+        download = "download" in request.query
+        return commissioning.report_page(self.office.site.bench, _lang(request), download=download)
+
+    async def _map_file(self, _request: web.Request) -> web.StreamResponse:
+        return commissioning.map_file(self.office.site.bench)
+
     async def _diagnostics(self, request: web.Request) -> web.StreamResponse:
         counters = {} if self.gate is None else self.gate.counters
         told = await service.diagnostics(self.office, counters)
@@ -400,5 +439,8 @@ def _json(value: object, *, status: int = 200) -> web.Response:
 
 
 async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:
+    own = response.headers.get("Content-Security-Policy")  # of a page that brings its style inside
     response.headers.update(SECURITY_HEADERS)
+    if own is not None:
+        response.headers["Content-Security-Policy"] = own
     response.headers[hdrs.CACHE_CONTROL] = "no-store"
