@@ -209,7 +209,7 @@ async def _proved(prober: Prober, about: str, unit: int, profile: Profile) -> di
     if (await prober.ask(unit, PRESENCE)).kind == "silent":
         raise AddressRefused("address.nobody", "Connect the board, then try again", unit=unit)
     found, answers = await examine(prober, about, unit, (profile,))
-    constant = frozenset(read for read in answers if read.function == READ_HOLDING)
+    constant = _constant(profile, answers)
     reads = dict.fromkeys((*telling_reads(answers), PRESENCE, *constant))
     pattern = await prober.again(unit, reads, times=TIMES, constant=constant)
     lengths = [tally.length for tally in pattern.tallies if tally.good]
@@ -231,6 +231,24 @@ async def _proved(prober: Prober, about: str, unit: int, profile: Profile) -> di
         remedy = "This board is of another make: choose its profile"
         raise AddressRefused("address.other", remedy, unit=unit, profile=profile.profile)
     return evidence
+
+
+def _constant(profile: Profile, asked: Iterable[Read]) -> frozenset[Read]:
+    """Return what always says the same: registers that are no point and measure nothing."""
+    moving = {
+        measure.address + word
+        for measure in profile.measures
+        if measure.function == READ_HOLDING
+        for word in range(measure.words)
+    }
+    for points in (profile.outputs, profile.inputs):
+        moving.update(points.at() if points is not None and points.area == "holding" else ())
+    return frozenset(
+        read
+        for read in asked
+        if read.function == READ_HOLDING
+        and moving.isdisjoint(range(read.address, read.address + read.count))
+    )
 
 
 def _is(profile: Profile, found: Found) -> bool:

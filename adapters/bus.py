@@ -117,7 +117,9 @@ class Line:
         self._owner.trace = both
 
     def hurry(self, unit: int, answer_ms: int) -> None:
-        """Wait so long for the answer of a unit that has no profile."""
+        """Wait so long for the answer of a unit that has no profile; another keeps its own."""
+        if self._units.get(unit, (None, frozenset()))[0] is not None:
+            return
         answer_us = answer_ms * 1000
         self._owner.pace.unit(unit).timing = UnitTiming(response_us=answer_us, probe_us=answer_us)
 

@@ -187,8 +187,10 @@ class Prober:
         return Pattern(tallies, seen.doubled, seen.changed)
 
     def hopeless(self, unit: int) -> bool:
-        """Whether so much of this unit's answers is broken that more questions tell nothing."""
-        return sum(tally.broken for tally in self.pattern(unit).tallies) >= HOPELESS
+        """Whether most of this unit's answers are broken, so that more questions tell nothing."""
+        tallies = self.pattern(unit).tallies
+        broken = sum(tally.broken for tally in tallies)
+        return broken >= HOPELESS and broken > sum(tally.good for tally in tallies)
 
     async def _reply(self, unit: int, request: Read | Identify) -> Reply:
         for last in (False, True):
@@ -246,28 +248,23 @@ class Prober:
         seen.changed += differs
 
 
+Said = dict[Read, tuple[int, ...] | None]
+"""Answers as `adapters.identify` takes them, while they are gathered."""
+
+
 async def examine(
     prober: Prober, about: str, unit: int, profiles: tuple[Profile, ...]
-) -> tuple[Found, dict[Read, tuple[int, ...] | None]]:
+) -> tuple[Found, Said]:
     """Find out which board a unit is, and what is wrong with it; with what it answered."""
-    answers: dict[Read, tuple[int, ...] | None] = {}
-
-    async def answer(read: Read) -> None:
-        reply = await prober.ask(unit, read)
-        answers[read] = None if reply.kind == "refused" else reply.values
-
+    answers: Said = {}
     while (question := identify.next_question(profiles, unit, answers)) is not None:
         if prober.hopeless(unit):
             return Found(prober.line.spec, unit), answers
-        await answer(question)
+        await _ask_into(answers, prober, unit, question)
     matches = identify.judge(profiles, unit, answers)
     findings: list[Finding] = []
     if not matches:
-        for function in (READ_COILS, READ_DISCRETE):
-            while isinstance(read := identify.counting(function, answers), Read):
-                await answer(read)
-        suggested = identify.generic(answers)
-        matches = () if suggested is None else (suggested,)
+        matches = await _measure(answers, prober, unit)
         findings += [
             trouble.firmware(about, unit, name, needs)
             for name, needs in identify.outdated(profiles, unit, answers)
@@ -275,12 +272,30 @@ async def examine(
     chosen = next((p for p in profiles if matches and p.profile == matches[0].profile), None)
     if chosen is not None:
         for read in trouble.setting_reads(chosen):
-            if read not in answers:
-                await answer(read)
+            await _ask_into(answers, prober, unit, read)
         findings += trouble.linkage(f"{about}/{unit}", chosen, answers)
     sure = matches and matches[0].confidence == "certain" and prober.line.spec.rtu
     said = {} if sure else await describe(prober, unit)
     return Found(prober.line.spec, unit, matches, said, tuple(findings)), answers
+
+
+async def _ask_into(answers: Said, prober: Prober, unit: int, read: Read) -> None:
+    """Ask what was not asked yet; once more where the answer came broken."""
+    if read in answers:
+        return
+    reply = await prober.ask(unit, read)
+    if reply.kind in {"nonsense", "other"}:
+        reply = await prober.ask(unit, read)
+    answers[read] = None if reply.kind == "refused" else reply.values
+
+
+async def _measure(answers: Said, prober: Prober, unit: int) -> tuple[Match, ...]:
+    """Count the coils and inputs of a board nobody knows."""
+    for function in (READ_COILS, READ_DISCRETE):
+        while isinstance(read := identify.counting(function, answers), Read):
+            await _ask_into(answers, prober, unit, read)
+    suggested = identify.generic(answers)
+    return () if suggested is None else (suggested,)
 
 
 async def describe(prober: Prober, unit: int) -> dict[str, str]:

@@ -13,6 +13,7 @@ from adapters.errors import AddressRefused
 from adapters.profile import Profile
 from adapters.profiles import load
 from adapters.simulator.boards import Board
+from adapters.simulator.climate import ClimateSensor
 from adapters.simulator.faults import Answer, Station
 from adapters.simulator.line import PtyLine
 from adapters.simulator.models import make_board
@@ -106,6 +107,24 @@ async def test_a_line_with_errors_proves_nothing() -> None:
     with PtyLine([station]) as line:
         error = await refused(address.alone(SerialSpec(line.path, BAUD), IO))
     assert error.code == "address.unproved"
+
+
+class Warming(Station):
+    """A sensor whose value is another one at each question."""
+
+    @override
+    def answer(self, unit: int, pdu: bytes, now_ms: int) -> Answer | None:
+        assert isinstance(self.board, ClimateSensor)
+        self.board.temperature_decidegree += 1
+        return super().answer(unit, pdu, now_ms)
+
+
+async def test_a_value_that_moves_is_no_second_board() -> None:
+    for name in ("shtc3", "xy-md02"):
+        profile = load(name)
+        with PtyLine([Warming(make_board(name, profile.link.unit))]) as line:
+            found = await address.alone(SerialSpec(line.path, BAUD), profile)
+        assert found.unit == profile.link.unit
 
 
 async def test_a_known_board_with_the_factory_number_hides_a_new_one() -> None:
@@ -249,6 +268,28 @@ async def test_a_board_that_takes_its_number_after_a_restart_is_waited_for() -> 
         )
         assert asked == ["off and on"]
         assert moved.unit == board.unit == 9
+
+
+async def test_a_second_board_that_was_not_there_before_the_restart_is_seen() -> None:
+    board = make_board("wellpro-wp8028", 1)
+    with PtyLine([board]) as line:
+
+        def restart() -> None:
+            with line.guard() as now_ms:
+                board.power_on(now_ms)
+            line.stations.append(Station(make_board("wellpro-wp8028", 1)))
+
+        error = await refused(
+            address.assign(
+                SerialSpec(line.path, BAUD),
+                load("wellpro-wp8028"),
+                unit_from=1,
+                unit_to=9,
+                restart=restart,
+                restart_s=20,
+            )
+        )
+    assert (error.code, error.sent) == ("address.several", True)
 
 
 async def test_a_restart_that_never_comes_is_said() -> None:

@@ -190,6 +190,7 @@ async def test_a_missing_termination_shows_by_the_length_of_what_breaks() -> Non
         rounds = (scan.Round(38400, "N", 1, (1,), 100),)
         outcome = await scan.rtu(line.path, rounds, progress=lambda _: None, stop=asyncio.Event())
     assert codes(outcome, 1) == ["wiring.termination"]
+    assert outcome.found[0].matches[0].confidence != "possible"
 
 
 async def test_the_same_line_at_a_slow_rate_is_sound_enough() -> None:
