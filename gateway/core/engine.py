@@ -39,6 +39,7 @@ from gateway.core.inputs import (
     CourierRemoved,
     Decommissions,
     DoorSeen,
+    DoorServiced,
     DoorsWitnessed,
     DoorTested,
     EntriesArrived,
@@ -356,6 +357,8 @@ class Engine:
                 service.support_checked(state, asked)
             case ServiceSet():
                 service.set_service(state, asked)
+            case DoorServiced():
+                service.door_serviced(state, asked)
             case AnnexEraseAsked():
                 service.erase(state, asked)
             case FenceLiftAsked():

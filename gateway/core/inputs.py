@@ -456,6 +456,18 @@ class ServiceSet(Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DoorServiced(Command):
+    """An installer (`by`) takes a compartment out of service, with a reason, or back.
+
+    Refused (`service.others`) where somebody else took it out: support, the hub, a technician.
+    """
+
+    door: int
+    enabled: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AnnexEraseAsked(Command):
     """Erase what names the parcel `ref` (refused while the parcel is live)."""
 

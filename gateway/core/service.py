@@ -10,6 +10,7 @@ from gateway.core.inputs import (
     Command,
     CourierAdded,
     CourierRemoved,
+    DoorServiced,
     DoorTested,
     EpochBegun,
     MapImported,
@@ -30,6 +31,11 @@ TEXT_MAX = 200
 """Characters of a name, reason or case: a few of the longest fit an entry of 4,096 bytes."""
 ITEM_BYTES_MAX = 2_048
 """One board or door of a map as written: leaves an entry room for its header."""
+
+INSTALLERS = "installer: "
+"""How the reason begins for which an installer took a compartment out of service."""
+STUCK = "door.stuck"
+"""Why the site itself takes one out: an installer is called for exactly this."""
 
 
 def malformed(asked: Command) -> str:
@@ -292,6 +298,30 @@ def set_service(state: State, asked: ServiceSet) -> None:
         return
     by, why = f"support:{asked.by}", "" if asked.enabled else asked.reason or "asked"
     state.answer(asked.token, ref=flag(state, asked.door, by, why))
+
+
+def door_serviced(state: State, asked: DoorServiced) -> None:
+    """Take a compartment out of service for an installer, or back: never what others took out.
+
+    The book knows the writer and the reason of a flag. Back comes what an installer took out, or
+    the site because the door was stuck; a flag of the hub, of support or of a technician stays, and
+    no second reason is written over it, which would make it an installer's.
+    """
+    door = asked.door
+    if door not in state.book.map.doors:
+        state.answer(asked.token, "door.unknown", door=door)
+        return
+    register = state.book.rights.service.get(door)
+    standing = register.standing() if register else {}
+    whys = {voice: why for voice, why in standing.items() if why}
+    own = whys.get("s", "")
+    if "h" in whys or (own and own != STUCK and not own.startswith(INSTALLERS)):
+        state.answer(asked.token, "service.others", door=door, why=state.compartment(door).disabled)
+    elif asked.enabled is not bool(whys):  # it is so already
+        state.answer(asked.token, door=door)
+    else:
+        why = "" if asked.enabled else INSTALLERS + (asked.reason or "asked")
+        state.answer(asked.token, ref=flag(state, door, f"installer:{asked.by}", why), door=door)
 
 
 def flag(state: State, door: int, by: str, why: str) -> str:

@@ -61,6 +61,18 @@ async def test_the_whole_round_by_qr(stage: LanStand, tmp_path: Path) -> None:
     assert [row["door"] for row in told["doors"]] == [1, 2, 3, 4]
     assert "door 2 opened" in await good(tmp_path, "remote", "test", "2", "--site", "0042")
     assert "open" in await good(tmp_path, "remote", "status", "--site", "0042")
+    shown = await good(tmp_path, "remote", "trends", "--site", "0042")
+    assert "locks:1 " in shown
+    one = await good(tmp_path, "remote", "trends", "--site", "0042", "--door", "2", "--json")
+    assert [row["opened"] for row in json.loads(one)["doors"]] == [1]
+    service = ("remote", "service", "4", "--site", "0042")
+    assert "door 4 out of service" in await good(tmp_path, *service, "--out", "bent hinge")
+    assert "out of service" in await good(tmp_path, "remote", "status", "--site", "0042")
+    assert "door 4 in service" in await good(tmp_path, *service, "--back")
+    assert "as it was" in await good(tmp_path, *service, "--back")
+    for both in ((), ("--back", "--out", "x")):
+        status, _, err = await run(tmp_path, *service, *both)
+        assert (status, "--back" in err) == (2, True)
     out = tmp_path / "bundle.json"
     await good(tmp_path, "remote", "diagnostics", "--site", "0042", "--out", str(out))
     assert json.loads(out.read_text())["installers"][0]["name"] == "anna"
