@@ -21,7 +21,8 @@ from gateway import continuity, exchange, health, identity, logs, site, systemd,
 from gateway.bank import Bank
 from gateway.boards import Boards
 from gateway.clock import Clock
-from gateway.commissioning.bench import APART, Bench, Place
+from gateway.commissioning.bench import APART, Bench
+from gateway.commissioning.place import Place
 from gateway.config import Config
 from gateway.continuity import Witness
 from gateway.control import SOCKET, Control

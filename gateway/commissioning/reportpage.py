@@ -150,7 +150,7 @@ def _table(caption: str, heads: Sequence[str], rows: _Cells) -> str:
 
 
 def _breakable(cell: str) -> str:
-    """A device's long name may break behind its strokes: then its column is no wider than others."""
+    """A device's long name may break behind its strokes, so that its column stays narrow."""
     return escape(cell).replace("/", "/<wbr>").replace("_", "_<wbr>")
 
 

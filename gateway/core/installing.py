@@ -5,6 +5,8 @@ somebody commissions this engine has no boards, so it knows of no door whether i
 was unfinished before stays so: such a door is never tried, and keeps no other from being tried.
 """
 
+from typing import assert_never
+
 from gateway.core import fence, service
 from gateway.core.inputs import BenchAsked, LockTold, LockTried, SiteSigned
 from gateway.core.state import Opening, Phase, State
@@ -22,6 +24,21 @@ AGAIN_MS = 1_000
 _ALARMED = 2
 """Reminders of a door that stands open, until it is an alarm: nobody is at it any more."""
 _POINTS = ("lock", "switch", "occupancy")
+
+
+def command(state: State, wish: BenchAsked | LockTried | LockTold | SiteSigned) -> None:
+    """Do what an installer asks."""
+    match wish:
+        case BenchAsked():
+            asked(state, wish)
+        case LockTried():
+            tried(state, wish)
+        case LockTold():
+            told(state, wish)
+        case SiteSigned():
+            signed(state, wish)
+        case _:
+            assert_never(wish)
 
 
 def asked(state: State, wish: BenchAsked) -> None:

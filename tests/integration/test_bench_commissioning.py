@@ -1,4 +1,4 @@
-"""Pins a whole commissioning: sixteen doors from a bare serial line to a signed map, by a script."""
+"""Pins a whole commissioning: sixteen doors, from a bare serial line to a signed map."""
 
 import asyncio
 from pathlib import Path
@@ -110,8 +110,8 @@ async def test_sixteen_doors_are_taught_proved_and_signed(
         with capsys.disabled():
             whole_s = machine_s + DOORS * PERSON_S
             print(
-                f"\ncommissioning of {DOORS} doors: {stage.steps} acts, {machine_s:.0f} s of machine"
-                f" time, {whole_s / 60:.1f} min with a person taking {PERSON_S} s a door"
+                f"\ncommissioning of {DOORS} doors: {stage.steps} acts, {machine_s:.0f} s of"
+                f" machine time, {whole_s / 60:.1f} min with a person taking {PERSON_S} s a door"
             )
         text = stage.app._bench.map_text()
         shown = report.decode(stage.app._bench.report())
