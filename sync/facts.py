@@ -388,10 +388,9 @@ EITHER = (
 """What both write, each in its own lanes. Everything else is the site's alone."""
 AnyFact = Union[  # noqa: UP007  # forty bars read worse
     EpochOpened, FenceSet, FenceLifted, AlarmRaised, AlarmCleared, CompartmentFreed, GrantRevoked,
-    TimeAnchored, LanesTied, ConfigSet,
-    GrantIssued, CapabilityAccepted, CapabilityRefused, AccessJudged, KeyRotated,
-    SiteDecommissioned, AnnexErased, LockIntended, LockEnded, SiteCommissioned,
-    OpenIntended, OpenEnded, DoorOpened, DoorClosed, DoorForced, DoorAjar,
+    TimeAnchored, LanesTied, ConfigSet, GrantIssued, CapabilityAccepted, CapabilityRefused,
+    AccessJudged, KeyRotated, SiteDecommissioned, AnnexErased, LockIntended, LockEnded,
+    SiteCommissioned, OpenIntended, OpenEnded, DoorOpened, DoorClosed, DoorForced, DoorAjar,
     ParcelDeposited, ParcelCollected, ParcelClaimed, ParcelLeft, ParcelTakenBack,
     CompartmentDisabled, CompartmentEnabled, CompartmentDoubted, CompartmentChecked, CodeRefused,
     DoorProved, SnapshotTaken, ParcelExpected, ExpectationEnded, ClaimMade, OpenRequested,

@@ -25,7 +25,6 @@ from gateway.core import (
 from gateway.core.inputs import (
     AccessTold,
     AnnexEraseAsked,
-    BenchAsked,
     BoardBack,
     BoardSilent,
     Button,
@@ -52,8 +51,6 @@ from gateway.core.inputs import (
     LanesMeasured,
     LinkDown,
     LinkUp,
-    LockTold,
-    LockTried,
     MapImported,
     Now,
     OccupancySeen,
@@ -62,7 +59,6 @@ from gateway.core.inputs import (
     PersistFailed,
     PulseDone,
     ServiceSet,
-    SiteSigned,
     SnapshotAsked,
     StaffCodeEntered,
     SupportChecked,
@@ -364,23 +360,10 @@ class Engine:
                 access.key_rotates(state, asked)
             case Decommissions():
                 access.decommission(state, asked)
-            case BenchAsked() | LockTried() | LockTold() | SiteSigned():
-                self._install(asked)
+            case _ if isinstance(asked, installing.Wish):
+                installing.decide(state, asked)
             case _:
                 state.answer(asked.token, "command.unknown")
-
-    def _install(self, asked: BenchAsked | LockTried | LockTold | SiteSigned) -> None:
-        match asked:
-            case BenchAsked():
-                installing.asked(self.state, asked)
-            case LockTried():
-                installing.tried(self.state, asked)
-            case LockTold():
-                installing.told(self.state, asked)
-            case SiteSigned():
-                installing.signed(self.state, asked)
-            case _:
-                assert_never(asked)
 
     def _seen(self) -> None:
         """A fence or a request may have waited to see this door."""

@@ -5,6 +5,8 @@ somebody commissions this engine has no boards, so it knows of no door whether i
 was unfinished before stays so: such a door is never tried, and keeps no other from being tried.
 """
 
+from typing import assert_never
+
 from gateway.core import fence, service
 from gateway.core.inputs import BenchAsked, LockTold, LockTried, SiteSigned
 from gateway.core.state import Opening, Phase, State
@@ -12,6 +14,7 @@ from sync import facts
 from sync.custody import Custody
 from sync.sitemap import BoardItem, DoorItem, SiteMap
 
+Wish = BenchAsked | LockTried | LockTold | SiteSigned
 PULSE_MS_MAX = 1_000
 """Cap of every lock coil (HARDWARE.md 2.1, rule 1)."""
 TRIALS_MAX = 16
@@ -22,6 +25,21 @@ AGAIN_MS = 1_000
 _ALARMED = 2
 """Reminders of a door that stands open, until it is an alarm: nobody is at it any more."""
 _POINTS = ("lock", "switch", "occupancy")
+
+
+def decide(state: State, wish: Wish) -> None:
+    """Decide on what an installer asks for, or tells."""
+    match wish:
+        case BenchAsked():
+            asked(state, wish)
+        case LockTried():
+            tried(state, wish)
+        case LockTold():
+            told(state, wish)
+        case SiteSigned():
+            signed(state, wish)
+        case _:
+            assert_never(wish)
 
 
 def asked(state: State, wish: BenchAsked) -> None:
