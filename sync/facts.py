@@ -434,8 +434,7 @@ def to_object(fact: Fact) -> dict[str, object]:
 def from_entry(entry: Entry) -> AnyFact | None:
     """Return the fact an entry states, or None for a kind this version does not know.
 
-    Unknown keys are ignored (they stay in the stored bytes). A known kind with a missing or
-    mistyped key is refused with `fact.malformed`.
+    Unknown keys are ignored. A known kind with a missing or mistyped key: `fact.malformed`.
     """
     kind = KINDS.get(entry.kind)
     if kind is None:
