@@ -49,6 +49,7 @@ class Line:
         codec: Codec = Names() if names else Frames(rtu=spec.rtu)
         self._pulsing: dict[int, set[int]] = {}
         self._closing = False
+        self._watchers: tuple[Callable[[str, bytes], None], ...] = (trace,) if trace else ()
         self._owner = Owner(spec, codec, self._guard, trace)
         self._owner.reopens = not searching
 
@@ -105,16 +106,20 @@ class Line:
             raise Forbidden("bus.unit_taken", remedy, unit=number, profile=known.profile)
         return Unit(self, number)
 
-    def watch(self, trace: Callable[[str, bytes], None]) -> None:
-        """Let one more see the bytes from now on, as `trace` of the constructor does."""
-        before = self._owner.trace
+    def watch(self, trace: Callable[[str, bytes], None]) -> Callable[[], None]:
+        """Let one more see the bytes, as `trace` of the constructor does; return how to end that.
 
-        def both(direction: str, data: bytes) -> None:
-            if before is not None:
-                before(direction, data)
-            trace(direction, data)
+        Probers come and go on a line that stays: each must be able to leave it as it was.
+        """
+        self._watchers = (*self._watchers, trace)
+        self._owner.trace = self._tell
 
-        self._owner.trace = both
+        def end() -> None:
+            self._watchers = tuple(other for other in self._watchers if other is not trace)
+            if not self._watchers:
+                self._owner.trace = None
+
+        return end
 
     def hurry(self, unit: int, answer_ms: int) -> None:
         """Wait so long for the answer of a unit that has no profile; another keeps its own."""
@@ -180,6 +185,10 @@ class Line:
             "units_lost": [number for number in sorted(self._units) if self.lost(number)],
             **asdict(self.counters),
         }
+
+    def _tell(self, direction: str, data: bytes) -> None:
+        for trace in self._watchers:
+            trace(direction, data)
 
     def _guard(self, unit: int, write: Write) -> None:
         """Let only the writes of the unit's profile through; the owner asks again on the wire."""

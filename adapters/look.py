@@ -117,7 +117,8 @@ class Prober:
         self._seen: dict[int, _Seen] = {}
         self._last: tuple[int, int, _Heard] | None = None
         self._heard = _Heard()
-        line.watch(self._trace)
+        self.leave = line.watch(self._trace)
+        """Ends this prober's watch, where the line outlives it."""
 
     async def ask(self, unit: int, request: Read | Identify, wait_ms: int = 0) -> Reply:
         """Ask once. Raises `Stopped` before the question, `LinkDown` when the line is gone."""
@@ -280,11 +281,11 @@ async def examine(
 
 
 async def _ask_into(answers: Said, prober: Prober, unit: int, read: Read) -> None:
-    """Ask what was not asked yet; once more where the answer came broken."""
+    """Ask what was not asked yet; once more where no sound answer came."""
     if read in answers:
         return
     reply = await prober.ask(unit, read)
-    if reply.kind in {"nonsense", "other"}:
+    if not reply.sound:
         reply = await prober.ask(unit, read)
     answers[read] = None if reply.kind == "refused" else reply.values
 

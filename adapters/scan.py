@@ -143,14 +143,21 @@ async def tcp(
 
 async def device_id(line: Line, unit: int) -> dict[str, str]:
     """Ask a unit who it is (function 43/14); {} when it does not answer that."""
-    return await describe(Prober(line, PATIENT_MS), unit)
+    prober = Prober(line, PATIENT_MS)
+    try:
+        return await describe(prober, unit)
+    finally:
+        prober.leave()
 
 
 async def stress(line: Line, unit: int, profile: Profile, *, times: int = 24) -> Pattern:
     """Ask a board its shortest and its longest question so often; `trouble.patterns` judges."""
     prober = Prober(line, profile.timing.response_timeout_ms)
-    _, answers = await examine(prober, line.spec.name, unit, (profile,))
-    return await prober.again(unit, telling_reads(answers), times=times)
+    try:
+        _, answers = await examine(prober, line.spec.name, unit, (profile,))
+        return await prober.again(unit, telling_reads(answers), times=times)
+    finally:
+        prober.leave()
 
 
 class _Hunt:
@@ -197,6 +204,8 @@ class _Hunt:
                     await (self._name if made.names else self._meet)(spec, prober, unit)
                 self._step(f"{made.baud} {made.parity}{made.stop}, unit {unit}")
             await self._doubtful(spec, prober, len(made.units))
+            if self._loses_answers() and not made.names:
+                await self._second_chance(spec, prober, made.units)
 
     async def units_of(self, spec: TcpSpec, units: tuple[int, ...]) -> None:
         """Ask the units behind one address."""
@@ -294,6 +303,19 @@ class _Hunt:
             elif sum(tally.broken for tally in pattern.tallies) > 1:
                 self.found[unit] = Found(spec, unit)
                 self._patterns[unit] = pattern
+
+    def _loses_answers(self) -> bool:
+        """Whether boards that are there were not always heard: then others may be there too."""
+        tallies = [tally for seen in self._patterns.values() for tally in seen.tallies]
+        return any(tally.good < tally.asked for tally in tallies)
+
+    async def _second_chance(
+        self, spec: SerialSpec | TcpSpec, prober: Prober, units: tuple[int, ...]
+    ) -> None:
+        for unit in units:
+            if unit not in self.found:
+                await self._meet(spec, prober, unit)
+        self._doubts = []
 
     async def _ignores_units(self, prober: Prober) -> bool:
         """Whether the one device behind this address answers to every unit number."""

@@ -329,12 +329,43 @@ async def test_a_board_behind_a_converter_gets_its_number_too() -> None:
     assert error.code == "address.rate"
 
 
-def test_every_profile_with_a_register_says_how(profiles: tuple[Profile, ...]) -> None:
-    for profile in profiles:
+SETTABLE = [
+    profile
+    for profile in scan.shipped()
+    if profile.commission is not None and profile.commission.unit is not None
+]
+
+
+@pytest.mark.parametrize("profile", SETTABLE, ids=lambda profile: profile.profile)
+async def test_every_make_with_registers_takes_number_and_rate(profile: Profile) -> None:
+    assert profile.commission is not None
+    factory = profile.link.baud
+    board = make_board(profile.profile, profile.link.unit, baud=factory)
+    board.install()
+    other = None
+    if profile.commission.rate is not None:
+        other = max(rate for rate in profile.commission.rate.rates if rate not in {factory, 256000})
+    with PtyLine([board]) as line:
+
+        def restart() -> None:
+            with line.guard() as now_ms:
+                board.power_on(now_ms)
+
+        moved = await address.assign(
+            SerialSpec(line.path, factory),
+            profile,
+            unit_from=profile.link.unit,
+            unit_to=21,
+            baud_to=other,
+            restart=restart,
+            restart_s=20,
+        )
+    assert moved.spec == SerialSpec(line.path, other or factory)
+    assert board.unit == moved.unit == 21
+    assert board.baud in {None, other or factory}
+
+
+def test_every_profile_with_a_register_says_how() -> None:
+    for profile in scan.shipped():
         assert profile.commission is not None, profile.profile
         assert profile.commission.unit is not None or profile.commission.by_hand
-
-
-@pytest.fixture
-def profiles() -> tuple[Profile, ...]:
-    return scan.shipped()

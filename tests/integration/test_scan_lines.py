@@ -265,6 +265,15 @@ async def test_a_late_board_is_waited_for() -> None:
     assert outcome.found[0].matches[0].profile == "waveshare-rtu-relay-8"
 
 
+async def test_on_a_line_that_loses_answers_silent_units_are_asked_once_more() -> None:
+    with bank(("waveshare-rtu-relay-8", 1), ("waveshare-rtu-relay-8", 2)) as made:
+        made.line.stations[0].inject("lossy", 0, 200)
+        made.line.stations[1].inject("lossy", 0, 1000, count=1)
+        outcome = await scanned(made, 1, 3)
+    assert [one.unit for one in outcome.found] == [1, 2]
+    assert {one.matches[0].profile for one in outcome.found} == {"waveshare-rtu-relay-8"}
+
+
 async def test_an_unknown_board_is_measured() -> None:
     board = make_board("wellpro-wp8025", 3)
     with PtyLine([board], baud=115200) as line:
@@ -298,6 +307,7 @@ async def test_stress_of_a_sound_line_finds_nothing() -> None:
         await line.open()
         try:
             pattern = await scan.stress(line, 1, load("waveshare-rtu-io-8ch"), times=5)
+            assert line._owner.trace is None  # nobody is left watching
         finally:
             await line.close()
     assert trouble.patterns("x", {1: pattern}) == ()

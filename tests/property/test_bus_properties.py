@@ -13,7 +13,7 @@ from adapters.errors import AdapterError, BusError, Forbidden, ProfileInvalid
 from adapters.pace import Pace, Queue, Turn, UnitTiming
 from adapters.profile import parse
 from adapters.profiles import load, names
-from adapters.reading import Read, Request, Verdict, Write
+from adapters.reading import Read, Verdict, Write
 
 WORD = st.integers(0, 0xFFFF)
 READS = st.builds(Read, st.sampled_from([1, 2, 3, 4]), st.integers(0, 60000), st.integers(1, 100))
@@ -41,12 +41,12 @@ MANY = st.one_of(
     ),
 )
 WRITES = st.one_of(SINGLE, NEAR, MANY)
-REQUESTS: st.SearchStrategy[Request] = st.one_of(READS, WRITES)
+REQUESTS: st.SearchStrategy[Read | Write] = st.one_of(READS, WRITES)
 
 
 @given(st.binary(max_size=80), REQUESTS, st.booleans(), st.booleans())
 def test_any_bytes_are_judged_and_never_good_by_accident(
-    raw: bytes, request: Request, rtu: bool, echo: bool
+    raw: bytes, request: Read | Write, rtu: bool, echo: bool
 ) -> None:
     frames = Frames(rtu=rtu)
     frame, number = frames.encode(1, request)
@@ -58,7 +58,7 @@ def test_any_bytes_are_judged_and_never_good_by_accident(
 
 @given(REQUESTS, REQUESTS, st.integers(1, 255))
 def test_the_answer_to_one_question_is_good_for_another_only_where_nobody_could_tell(
-    asked: Request, other: Request, unit: int
+    asked: Read | Write, other: Read | Write, unit: int
 ) -> None:
     frames = Frames(rtu=True)
     raw = answer(frames, unit, other)
@@ -77,14 +77,14 @@ def test_the_answer_to_one_question_is_good_for_another_only_where_nobody_could_
 
 
 @given(REQUESTS, st.integers(1, 254))
-def test_the_answer_of_another_unit_is_never_ours(request: Request, unit: int) -> None:
+def test_the_answer_of_another_unit_is_never_ours(request: Read | Write, unit: int) -> None:
     frames = Frames(rtu=True)
     raw = answer(frames, unit + 1, request)
     assert frames.at_the_end(raw, b"", unit, request, 0).verdict is Verdict.OTHER
 
 
 @given(REQUESTS, st.integers(1, 255), st.data())
-def test_a_flipped_bit_is_never_good(request: Request, unit: int, data: st.DataObject) -> None:
+def test_a_flipped_bit_is_never_good(request: Read | Write, unit: int, data: st.DataObject) -> None:
     frames = Frames(rtu=True)
     raw = bytearray(answer(frames, unit, request))
     at = data.draw(st.integers(0, 8 * len(raw) - 1))
@@ -96,7 +96,7 @@ def echoed(write: Write) -> tuple[int, int]:
     return write.address, write.values[0] if write.function in {5, 6} else len(write.values)
 
 
-def answer(frames: Frames, unit: int, request: Request) -> bytes:
+def answer(frames: Frames, unit: int, request: Read | Write) -> bytes:
     """A good board's answer to `request`, all points zero."""
     if isinstance(request, Write):
         address, said = echoed(request)
