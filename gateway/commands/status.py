@@ -44,6 +44,10 @@ def _lines(told: dict[str, Any]) -> list[str]:
         why = ": ".join(filter(None, (hub["reason"], hub["words"])))
         lines.append(f"hub {hub['url']}  {'linked' if hub['up'] else 'no link: ' + why}")
         lines += _certificate(told["certificate"])
+    if told.get("installer"):
+        url, announced = told["installer"]["url"], told["installer"]["announced"]
+        how = f"announced as {announced}" if announced else "not announced"
+        lines.append(f"installers {url}  {how}")
     if told.get("plain"):
         lines.append("DEVELOPMENT: plain links, nobody is authenticated")
     lines += [f"alarm {one['alarm']}  door {one['door'] or '-'}" for one in told.get("alarms", ())]

@@ -145,7 +145,7 @@ async def test_a_name_that_somebody_claims_later_is_settled_by_both_alike(
         with mdns.multicast(HERE) as out:
             # A host name that sorts before ours: we keep the name, and say so again.
             mdns.send(out, mdns.service("loop-4", said, host="aaa", addresses=[HERE]))
-            await asyncio.sleep(1.0)
+            assert [row.name for row in await found("loop-4", 3.0)] == ["loop-4"]
             assert one.announcer.name == "loop-4"
             mdns.send(out, mdns.service("loop-4", said, host="zzz", addresses=[HERE]))
             await until(lambda: asyncio.sleep(0.02, one.announcer.name == "loop-4-2"))

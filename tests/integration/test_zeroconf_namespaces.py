@@ -106,6 +106,8 @@ async def test_a_gateway_is_found_and_followed_to_its_new_address_and_said_goodb
         ("0042", ["10.77.0.1"], 8443, pin[:8])
     ]
     assert [one["state"] for one in found] == ["new"]
+    shown = await there.command("status", "--data", str(file.parent / "data"))
+    assert "installers https://10.77.0.1:8443/  announced as 0042" in shown
 
     there.ip("address", "add", "10.77.0.9/24", "dev", "lan0")
     there.ip("address", "del", "10.77.0.1/24", "dev", "lan0")
@@ -148,6 +150,8 @@ async def test_a_cable_that_was_out_and_a_name_that_is_taken(ends: Pair, tmp_pat
 async def test_two_that_start_at_once_end_with_two_names(ends: Pair, tmp_path: Path) -> None:
     # Neither has the name while both look whether it is free.
     files = [made(tmp_path / "one"), made(tmp_path / "other", port=8444)]
+    watching = await ends[1].start(sys.executable, MDNS, "watch", log=tmp_path / "watch")
+    assert await line(watching) == "[]\n"
     await asyncio.gather(*(running(*each) for each in zip(ends, files, strict=True)))
 
     async def settled() -> bool:
@@ -160,6 +164,11 @@ async def test_two_that_start_at_once_end_with_two_names(ends: Pair, tmp_path: P
         return [(r["name"], len(r["addresses"])) for r in rows] == [("0042", 1), ("0042-2", 1)]
 
     await until(both_found)
+    watching.kill()
+    out, _ = await watching.communicate()
+    seen = [json.loads(one) for one in out.decode().splitlines()]
+    # Who left the name said no goodbye for it: that would have hidden the one who has it.
+    assert {row[0] for row in seen} <= {"Added", "Updated"}, seen
 
 
 async def test_two_on_one_machine_end_with_two_names(ends: Pair, tmp_path: Path) -> None:
