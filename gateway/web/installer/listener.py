@@ -3,7 +3,9 @@
 | Request                | nobody | session | certificate | Answer                               |
 | ---------------------- | ------ | ------- | ----------- | ------------------------------------ |
 | GET /                  | yes    | yes     | yes         | six words and a form, or the doors   |
-| GET /static/...        | yes    | yes     | yes         | the page's parts                     |
+| GET /commission        | yes    | yes     | yes         | as `/`; in a session, that page      |
+| GET /service           | yes    | yes     | yes         | as `/`; in a session, that page      |
+| GET /static/...        | yes    | yes     | yes         | the pages' parts                     |
 | POST /pair/certificate | yes    | yes     | yes         | CSR and proof -> a certificate       |
 | POST /pair/session     | yes    | yes     | yes         | the typed code -> a cookie           |
 | POST /pair/end         | -      | yes     | -           | signs this browser out               |
@@ -53,6 +55,8 @@ ALL: Final = frozenset({"nobody", "session", "certificate"})
 PAIRED: Final = frozenset({"session", "certificate"})
 RIGHTS: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("GET", "/"): ALL,
+    ("GET", "/commission"): ALL,
+    ("GET", "/service"): ALL,
     ("GET", "/static/{name}"): ALL,
     ("POST", "/pair/certificate"): ALL,
     ("POST", "/pair/session"): ALL,
@@ -106,6 +110,8 @@ class Listener:
         self._tests: deque[int] = deque(maxlen=TESTS_PER_MINUTE)
         handlers: dict[str, _Handler] = {
             "/": self._page,
+            "/commission": self._shell,
+            "/service": self._shell,
             "/static/{name}": self._static,
             "/pair/certificate": self._certificate,
             "/pair/session": self._session,
@@ -205,6 +211,14 @@ class Listener:
             told = page.tested(lang, int(door), code)
         status = public(self.office.site.status())
         return _html(page.home(lang, caller.session, status, told, bad=bool(code)))
+
+    async def _shell(self, request: web.Request) -> web.StreamResponse:
+        """Answer with a page that a script fills; who is no browser of ours may pair first."""
+        caller: Caller = request[_CALLER]
+        if caller.session is None:
+            return self._stranger(request)
+        made = page.service if request.path == "/service" else page.commission
+        return _html(made(_lang(request), caller.session, public(self.office.site.status())))
 
     def _stranger(
         self, request: web.Request, why: str = "", status: int = 200

@@ -1,0 +1,78 @@
+// One lock at a time: it is opened, a person says which door popped, closes it, and it is known.
+
+import { SIZES, learned } from "./door.js";
+import { el } from "./dom.js";
+import { button, card, choice, findings } from "./parts.js";
+import { say } from "./words.js";
+
+const PAD = ["1", "2", "3", "4", "5", "6", "7", "8", "9", "clear", "0", "back"];
+
+export function lesson(app, now) {
+  const part = { which, closing, done }[now.phase] ?? waiting;
+  return el(`section.card.lesson.${now.phase}`,
+    { "data-key": `lesson-${now.lock}-${now.phase}`, "aria-labelledby": "phase" },
+    el("h3", { id: "phase", tabindex: "-1", "data-begin": "" },
+      say(`phase.${now.phase}`, { door: now.number })),
+    now.attempts > 1 && el("p.soft", {}, say("lesson.attempt", { attempts: now.attempts })),
+    findings(now.findings),
+    part(app, now));
+}
+
+const waiting = () => [el("p", {}, say("lesson.watch")), el("progress", { "aria-label": say("wait") })];
+
+function which(app, now) {
+  const size = app.ui.size ?? "M";
+  const typed = app.ui.typed ?? "";
+  const popped = async (number) => {
+    if (await app.act({ do: "popped", number, size })) app.set({ typed: "" });
+  };
+  return [
+    el("p.seen", {}, now.switch
+      ? say("lesson.moved", { switch: now.switch, ms: now.open_ms }) : say("lesson.still")),
+    choice(say("lesson.size"), "size", SIZES.map((one) => [one, one]), size,
+      (chosen) => app.set({ size: chosen })),
+    now.suggest > 0 && button(say("lesson.suggest", { door: now.suggest }),
+      () => popped(now.suggest), { kind: "huge" }),
+    el("div.pair", {},
+      button(say("lesson.nothing"), () => app.act({ do: "nothing" }), { kind: "quiet" }),
+      button(say("lesson.again"), () => app.act({ do: "again" }), { kind: "quiet" })),
+    pad(app, typed, popped),
+    skip(app, now),
+  ];
+}
+
+// Keys for gloves; a keyboard may type into the field as well.
+function pad(app, typed, popped) {
+  const type = (key) => app.set({ typed: key === "clear" ? ""
+    : key === "back" ? typed.slice(0, -1) : `${typed}${key}`.replace(/^0+/, "").slice(0, 4) });
+  return el("form.pad", { onsubmit: (event) => {
+    event.preventDefault();
+    const number = Number(event.target.elements.number.value);
+    if (number) popped(number);
+  } },
+    el("label", { for: "number" }, say("lesson.other")),
+    // A key of its own for each text: what was typed by hand gives way to the pad.
+    el("input", { id: "number", name: "number", "data-key": `typed-${typed}`, value: typed,
+      inputmode: "numeric", pattern: "[1-9][0-9]{0,3}", maxlength: 4, autocomplete: "off" }),
+    el("div.digits", {}, PAD.map((key) => el("button.quiet", { type: "button",
+      onclick: () => type(key), "aria-label": key.length > 1 && say(`pad.${key}`) },
+      { clear: "C", back: "⌫" }[key] ?? key))),
+    el("button", {}, typed ? say("lesson.this", { door: typed }) : say("lesson.typed")));
+}
+
+function closing(app, now) {
+  return [
+    el("ol.todo", {},
+      el("li", {}, say(now.occupancy ? "lesson.put.seen" : "lesson.put")),
+      el("li", {}, say("lesson.close", { door: now.number }))),
+    learned(now),
+    el("progress", { "aria-label": say("wait") }),
+    button(say("lesson.again"), () => app.act({ do: "again" }), { kind: "quiet" }),
+    skip(app, now),
+  ];
+}
+
+const done = (_app, now) => learned(now);
+
+const skip = (app, { lock }) =>
+  button(say("lesson.skip"), () => app.act({ do: "skip", lock }), { kind: "quiet" });

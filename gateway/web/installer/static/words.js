@@ -1,0 +1,35 @@
+// The words: one file a language, read once, with what each finding means and what cures it.
+
+let words = { texts: {}, findings: {} };
+
+export async function loadWords() {
+  const answer = await fetch(`/static/words-${document.documentElement.lang}.json`);
+  words = await answer.json();
+}
+
+const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => String(values[name] ?? ""));
+
+// One text with its values; `count` chooses the plural (`key` for many, `key.one` for one).
+export function say(key, values = {}) {
+  const one = values.count === 1 ? words.texts[`${key}.one`] : undefined;
+  return fill(one ?? words.texts[key] ?? key, values);
+}
+
+// A word of the gateway's own (a phase, a confidence) as a person reads it; itself where unknown.
+export const named = (kind, value) => words.texts[`${kind}.${value}`] ?? String(value);
+
+// What a code is, and what to do: by the page's own words, the table of findings, or the remedy
+// that came with it.
+export function meaning(code, evidence = {}, remedy = "") {
+  const own = words.texts[`why.${code}`];
+  const [what, cure] = words.findings[code] ?? [];
+  return {
+    what: fill(own ?? what ?? say("refused", { code }), evidence),
+    cure: fill(words.texts[`cure.${code}`] ?? cure ?? remedy, evidence),
+  };
+}
+
+export const profiles = () => words.profiles ?? [];
+
+// Milliseconds as a person reads them.
+export const took = (ms) => say("ms", { ms });
