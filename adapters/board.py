@@ -111,24 +111,36 @@ class Board:
         self,
         *,
         outputs: bool = True,
+        measures: bool = False,
         urgent: bool = False,
         deadline_ms: int = 2000,
     ) -> Reading:
-        """Read all inputs, and outputs unless told not to. Raises `AdapterError`.
+        """Read all inputs, outputs unless told not to, and measures if told to.
+
+        Raises `AdapterError`.
 
         `urgent`: somebody is at a door; it goes before idle polling of the same line.
         """
         await self._ensure_started()
-        return await self.look(outputs=outputs, urgent=urgent, deadline_ms=deadline_ms)
+        return await self.look(
+            outputs=outputs, measures=measures, urgent=urgent, deadline_ms=deadline_ms
+        )
 
     async def look(
-        self, *, outputs: bool = True, urgent: bool = False, deadline_ms: int = 2000
+        self,
+        *,
+        outputs: bool = True,
+        measures: bool = False,
+        urgent: bool = False,
+        deadline_ms: int = 2000,
     ) -> Reading:
         """Read as `read` does, from a board in whatever state: nothing is ever written."""
         priority = Priority.WATCH if urgent else Priority.POLL
+        sensing = Priority.WATCH if urgent else Priority.SENSOR
         doors = await self._states(self.profile.inputs, priority, deadline_ms)
         coils = await self._states(self.profile.outputs if outputs else None, priority, deadline_ms)
-        return Reading(inputs=doors, outputs=coils)
+        values = await self._values(sensing, deadline_ms) if measures else ()
+        return Reading(inputs=doors, outputs=coils, values=values)
 
     async def pulse(self, channel: int, ms: int, *, deadline: float) -> Pulsed:
         """Switch one coil on for `ms` (rounded up to the board's step); return when it is off.
@@ -301,15 +313,16 @@ class Board:
 
     async def _set(self, setting: Setting) -> bool:
         """Put one setting right; return whether it was wrong. `NotReady` when it will not hold."""
-        asked = Read(READ_HOLDING, setting.base, setting.count)
+        asked = Read(READ_HOLDING, setting.base, setting.span)
         found = await self.unit.ask(asked, Priority.HOUSEKEEPING, START_DEADLINE_MS)
-        wrong = [offset for offset, value in enumerate(found) if value != setting.value]
+        meant = range(0, setting.span, setting.step)
+        wrong = [offset for offset in meant if found[offset] != setting.value]
         for offset in wrong:
             write = Write(WRITE_REGISTER, setting.base + offset, (setting.value,))
             await self.unit.ask(write, Priority.HOUSEKEEPING, START_DEADLINE_MS)
         if wrong:
             found = await self.unit.ask(asked, Priority.HOUSEKEEPING, START_DEADLINE_MS)
-            if any(value != setting.value for value in found):
+            if any(found[offset] != setting.value for offset in meant):
                 raise NotReady(
                     unit=self.unit.number,
                     setting=setting.name,
@@ -330,6 +343,11 @@ class Board:
         asked = plan.reads(points)
         answers = [await self.unit.ask(read, priority, deadline_ms) for read in asked]
         return plan.states(points, asked, answers)
+
+    async def _values(self, priority: Priority, deadline_ms: int) -> tuple[int | None, ...]:
+        asked = plan.measure_reads(self.profile)
+        answers = [await self.unit.ask(read, priority, deadline_ms) for read in asked]
+        return plan.measured(self.profile, asked, answers)
 
     def _in_background(self, work: Coroutine[object, object, T]) -> asyncio.Task[T]:
         """Run to the end whatever happens to the caller; trouble is kept in `stuck`."""

@@ -4,18 +4,17 @@
 through: a write outside this set is impossible, whoever asks (`refusal`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from adapters.errors import CapExceeded, NoSuchChannel
-from adapters.profile import Action, Actions, Caps, Points, Profile, Rule
+from adapters.profile import Action, Actions, Caps, Measure, Points, Profile, Rule
 from adapters.reading import (
     READ_COILS,
     READ_DISCRETE,
     READ_HOLDING,
     READ_INPUT,
-    WRITE_COIL,
     WRITE_COILS,
     WRITE_REGISTER,
     Read,
@@ -29,6 +28,7 @@ _READ_FUNCTION: Final = {
     "input": READ_INPUT,
 }
 _COIL_ON: Final = 0xFF00
+_REGISTERS_MAX: Final = 125  # one request may carry
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +46,12 @@ def pulse(profile: Profile, channel: int, ms: int) -> PulsePlan:
     Raises `NoSuchChannel`, or `CapExceeded` when the rounded pulse is longer than the cap.
     """
     actions, caps = _with_outputs(profile, channel)
-    units = [a.unit_ms for a in (actions.prepare, actions.pulse) if a is not None and a.unit_ms]
-    step_ms = max(units, default=1)
+    steps = [a for a in (actions.prepare, actions.pulse) if a is not None]
+    step_ms = max((action.step_ms for action in steps), default=1)
     on_ms = -(-ms // step_ms) * step_ms
     if ms < 1 or on_ms > caps.max_on_ms:
         raise CapExceeded(asked_ms=ms, board_ms=on_ms, max_on_ms=caps.max_on_ms)
     if actions.way == "board":
-        steps = [a for a in (actions.prepare, actions.pulse) if a is not None]
         return PulsePlan(tuple(_write(a, channel, on_ms) for a in steps), on_ms, ())
     assert actions.on is not None  # the loader refuses this way without an on
     return PulsePlan((_write(actions.on, channel, 0),), on_ms, (off(profile, channel),))
@@ -83,10 +82,57 @@ def reads(points: Points | None) -> tuple[Read, ...]:
     if points is None:
         return ()
     function = _READ_FUNCTION[points.area]
+    return _joined(((function, address) for address in sorted(points.at())), points.max_read)
+
+
+def measure_reads(profile: Profile) -> tuple[Read, ...]:
+    """Return the fewest reads that cover all measures."""
+    cells = {
+        (measure.function, measure.address + word)
+        for measure in profile.measures
+        for word in range(measure.words)
+    }
+    return _joined(sorted(cells), _REGISTERS_MAX)
+
+
+def measured(
+    profile: Profile, asked: Sequence[Read], answers: Sequence[Sequence[int]]
+) -> tuple[int | None, ...]:
+    """Values in thousandths by measure, None = broken sensor, out of the answers to `asked`."""
+    cells = {
+        (read.function, read.address + offset): value
+        for read, values in zip(asked, answers, strict=True)
+        for offset, value in enumerate(values)
+    }
+    return tuple(_value(measure, cells) for measure in profile.measures)
+
+
+def _value(measure: Measure, cells: dict[tuple[int, int], int]) -> int | None:
+    words = [cells[measure.function, measure.address + word] for word in range(measure.words)]
+    if measure.word_order == "low_first":
+        words.reverse()
+    raw = 0
+    for word in words:
+        raw = raw << 16 | word
+    if raw == measure.fault:
+        return None
+    bits = 16 * measure.words
+    if measure.signed and raw >> (bits - 1):
+        raw -= 1 << bits
+    return raw * measure.milli
+
+
+def _joined(cells: Iterable[tuple[int, int]], most: int) -> tuple[Read, ...]:
+    """Reads of neighbours at once; `cells` are (function, address), sorted."""
     found: list[Read] = []
-    for address in sorted(points.at()):
+    for function, address in cells:
         last = found[-1] if found else None
-        if last and last.address + last.count == address and last.count < points.max_read:
+        if (
+            last
+            and last.function == function
+            and last.address + last.count == address
+            and last.count < most
+        ):
             found[-1] = Read(function, last.address, last.count + 1)
         else:
             found.append(Read(function, address, 1))
@@ -121,6 +167,11 @@ def allowed_writes(profile: Profile) -> frozenset[Write]:
     return frozenset(write for write in _writes(profile) if forbidden_by(profile, write) is None)
 
 
+def commission_writes(profile: Profile) -> frozenset[Write]:
+    """Every write that setting unit number or rate may make; none of them is an allowed write."""
+    return frozenset(write for write in _commissioning(profile) if not forbidden_by(profile, write))
+
+
 def forbidden_by(profile: Profile, write: Write) -> Rule | None:
     """Return the rule of the profile that this write breaks, or None.
 
@@ -147,9 +198,25 @@ def refusal(profile: Profile, allowed: frozenset[Write], write: Write) -> str | 
     return None if write in allowed else "no action of the profile writes this"
 
 
+def _commissioning(profile: Profile) -> Iterator[Write]:
+    commission = profile.commission
+    if commission is None:
+        return
+    low, high = profile.link.units
+    if commission.unlock is not None:
+        unlock = commission.unlock
+        yield Write(unlock.function, unlock.address, (unlock.value,))
+    if commission.unit is not None:
+        for unit in range(low, high + 1):
+            yield Write(commission.unit.function, commission.unit.address, (unit,))
+    if commission.rate is not None:
+        for code in commission.rate.codes:
+            yield Write(commission.rate.function, commission.rate.address, (code,))
+
+
 def _writes(profile: Profile) -> Iterator[Write]:
     for setting in profile.settings:
-        for offset in range(setting.count):
+        for offset in range(0, setting.span, setting.step):
             yield Write(WRITE_REGISTER, setting.base + offset, (setting.value,))
     if profile.actions is None or profile.caps is None:
         return
@@ -160,7 +227,7 @@ def _writes(profile: Profile) -> Iterator[Write]:
         for action in (*timed, *held):
             if action is None:
                 continue
-            step_ms = action.unit_ms or max_on_ms
+            step_ms = action.step_ms if action.timed else max_on_ms
             for on_ms in range(step_ms, max_on_ms + 1, step_ms):
                 yield _write(action, channel, on_ms)
 
@@ -168,10 +235,11 @@ def _writes(profile: Profile) -> Iterator[Write]:
 def _write(action: Action, channel: int, on_ms: int) -> Write:
     value = action.fixed
     if value is None:
-        assert action.unit_ms is not None  # the loader refuses an action with neither
-        value = on_ms // action.unit_ms
-    function = WRITE_COIL if action.function == WRITE_COIL else WRITE_REGISTER
-    return Write(function, action.base + action.per_channel * channel, (value,))
+        value = on_ms * (action.per_ms or 1) // action.step_ms
+    words = (value,) if action.words == 1 else (value >> 16, value & 0xFFFF)
+    if action.word_order == "low_first":
+        words = words[::-1]
+    return Write(action.function, action.base + action.per_channel * channel, words)
 
 
 def _with_outputs(profile: Profile, channel: int) -> tuple[Actions, Caps]:

@@ -105,10 +105,14 @@ def answer_pdu_bytes(request: Request) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a board said: input and output states by channel, true = active (closed, on)."""
+    """What a board said: input and output states by channel, true = active (closed, on).
+
+    `values` are its measures in the profile's order, in thousandths; None = broken sensor.
+    """
 
     inputs: tuple[bool, ...]
     outputs: tuple[bool, ...]
+    values: tuple[int | None, ...] = ()
 
 
 class Verdict(Enum):

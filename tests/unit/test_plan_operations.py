@@ -1,10 +1,11 @@
 """Pins what "pulse 7" becomes on the wire for each profile, and which writes are possible."""
 
+import msgspec
 import pytest
 
 from adapters import plan
 from adapters.errors import CapExceeded, NoSuchChannel
-from adapters.profile import Points
+from adapters.profile import Action, Measure, Points, parse
 from adapters.profiles import load, names
 from adapters.reading import Read, Request, Write, answer_pdu_bytes, request_pdu_bytes
 
@@ -126,6 +127,134 @@ def test_a_write_of_an_action_is_allowed() -> None:
 def test_no_profile_forbids_its_own_actions(name: str) -> None:
     profile = load(name)
     assert plan.allowed_writes(profile) == frozenset(plan._writes(profile))
+
+
+COUNTER = parse("""\
+profile = "counter"
+revision = 1
+title = "A board that counts pulses"
+level = "bench"
+measures = [
+    {name = "temperature", function = 4, address = 1, signed = true, milli = 100, fault = 0x8000},
+    {name = "humidity", function = 4, address = 2, milli = 100},
+    {name = "cycles", function = 3, address = 9, words = 2, word_order = "low_first", milli = 1},
+    {name = "distance", function = 3, address = 3, words = 2, signed = true, milli = 10},
+]
+[link]
+framings = ["rtu"]
+units = [1, 3]
+[timing]
+response_timeout_ms = 100
+probe_timeout_ms = 50
+[caps]
+max_on_ms = 1000
+min_off_ms = 2000
+survive_kill = true
+[outputs]
+area = "coil"
+count = 2
+[actions]
+way = "board"
+prepare.function = 16
+prepare.base = 30
+prepare.per_channel = 2
+prepare.words = 2
+prepare.word_order = "low_first"
+prepare.per_ms = 100
+pulse = {function = 16, base = 46, per_channel = 2, words = 2, fixed = 1}
+off = {function = 5, base = 16, fixed = 0}
+[[settings]]
+name = "low"
+reason = "no gap"
+base = 14
+count = 2
+step = 2
+value = 10
+[[forbidden]]
+reason = "the line's rate is fixed"
+functions = [16]
+addresses = [101, 101]
+value = 3
+[commission]
+unit = {address = 100, function = 16}
+rate = {address = 101, rates = [4800, 9600], codes = [2, 3], function = 16}
+unlock = {address = 102, value = 7}
+[evidence]
+link = "A"
+timing = "A"
+caps = "A"
+outputs = "A"
+forbidden = "A"
+commission = "A"
+"actions.prepare" = "A"
+"actions.pulse" = "A"
+"actions.off" = "A"
+"settings.low" = "A"
+"measures.temperature" = "A"
+"measures.humidity" = "A"
+"measures.cycles" = "A"
+"measures.distance" = "A"
+""")
+
+
+def test_words_of_a_time_and_of_a_count() -> None:
+    start = (Write(16, 32, (41_000, 0)), Write(16, 48, (0, 1)))
+    assert plan.pulse(COUNTER, 1, 410) == plan.PulsePlan(start, 410, ())
+    assert plan.pulse(COUNTER, 1, 1000).start[0] == Write(16, 32, (100_000 & 0xFFFF, 1))
+    allowed = plan.allowed_writes(COUNTER)
+    assert {Write(6, 14, (10,)), Write(6, 16, (10,))} <= allowed
+    assert Write(6, 15, (10,)) not in allowed
+    assert len(allowed) == 2 * 1000 + 2 + 2 + 2
+
+
+def test_setting_number_and_rate_is_no_allowed_write() -> None:
+    writes = plan.commission_writes(COUNTER)
+    assert writes == {
+        Write(6, 102, (7,)),
+        *(Write(16, 100, (unit,)) for unit in (1, 2, 3)),
+        Write(16, 101, (2,)),  # code 3 is forbidden
+    }
+    assert not writes & plan.allowed_writes(COUNTER)
+    assert plan.commission_writes(load("eletechsup-r421")) == frozenset()
+    assert plan.commission_writes(GENERIC_LESS) == frozenset()
+    relay = plan.commission_writes(load("waveshare-rtu-relay-8"))
+    assert {Write(6, 0x4000, (1,)), Write(6, 0x4000, (255,)), Write(6, 0x2000, (5,))} <= relay
+    assert len(relay) == 255 + 8
+
+
+GENERIC_LESS = msgspec.structs.replace(COUNTER, commission=None)
+
+
+@pytest.mark.parametrize("name", names())
+def test_no_profile_may_set_a_number_or_a_rate_in_its_normal_life(name: str) -> None:
+    profile = load(name)
+    assert profile.commission is not None
+    assert not plan.commission_writes(profile) & plan.allowed_writes(profile)
+
+
+def test_measures_are_read_together_and_told_in_thousandths() -> None:
+    asked = plan.measure_reads(COUNTER)
+    assert asked == (Read(3, 3, 2), Read(3, 9, 2), Read(4, 1, 2))
+    answers = [(0xFFFF, 0xFFFE), (0x0001, 0x0002), (0xFFF6, 480)]
+    assert plan.measured(COUNTER, asked, answers) == (-1000, 48_000, 0x20001, -20)
+    answers[2] = (0x8000, 481)
+    assert plan.measured(COUNTER, asked, answers)[:2] == (None, 48_100)
+    assert plan.measure_reads(load("waveshare-rtu-relay-8")) == ()
+    assert plan.measured(load("waveshare-rtu-relay-8"), (), []) == ()
+
+
+def test_a_number_that_looks_signed_and_is_not() -> None:
+    plain = Measure(name="humidity", function=3, address=0, milli=1)
+    board = msgspec.structs.replace(COUNTER, measures=(plain,))
+    assert plan.measured(board, (Read(3, 0, 1),), [(0xFFF6,)]) == (0xFFF6,)
+
+
+def test_the_step_of_an_action() -> None:
+    assert Action(function=6, base=0, fixed=1).timed is False
+    assert (Action(function=6, base=0, per_ms=10).timed, Action(function=6, base=0).step_ms) == (
+        True,
+        1,
+    )
 
 
 @pytest.mark.parametrize(

@@ -57,10 +57,44 @@ reason = "because"
 base = 4096
 value = 0
 
-[[facts]]
+[[identity]]
 name = "version"
 function = 3
 address = 1
+count = 2
+unit = true
+between = [[1, 247], [0, 9]]
+
+[[identity]]
+name = "no_third"
+function = 1
+address = 2
+answer = "refused"
+
+[commission]
+by_hand = "jumper 3"
+applies = "after_restart"
+
+[commission.unit]
+address = 100
+
+[commission.rate]
+address = 101
+rates = [9600, 19200]
+codes = [2, 3]
+function = 16
+
+[commission.unlock]
+address = 102
+value = 0x55AA
+
+[[measures]]
+name = "temperature"
+function = 4
+address = 1
+signed = true
+milli = 100
+fault = 0xFFFF
 
 [evidence]
 link = "A"
@@ -72,7 +106,10 @@ forbidden = "B"
 "actions.pulse" = "B"
 "actions.off" = "B"
 "settings.mode" = "B"
-"facts.version" = "A: W1"
+"identity.version" = "A: W1"
+"identity.no_third" = "="
+commission = "B"
+"measures.temperature" = "B"
 """
 
 
@@ -97,6 +134,10 @@ def test_a_good_profile_is_taken() -> None:
     assert profile.inputs.at() == (0, 2)
     assert profile.caps_survive_kill
     assert profile.doctor() == ()
+    assert [probe.answer for probe in profile.identity] == ["values", "refused"]
+    assert profile.commission is not None
+    assert profile.commission.unit is not None
+    assert profile.commission.unit.function == 6
 
 
 @pytest.mark.parametrize(
@@ -131,14 +172,36 @@ def test_wrong_types_and_unknown_keys_name_their_line(
         ("addresses = [0, 2]", "addresses = [2, 2]", "addresses = [2", "twice"),
         ("count = 2", "count = 2\nbase = 65535", "base = 65535", "beyond"),
         ("base = 0x0200", "base = 65535", "base = 65535", "beyond"),
-        ("unit_ms = 100", "", "[actions.pulse]", "either fixed or unit_ms"),
+        ("unit_ms = 100", "", "[actions.pulse]", "one of fixed, unit_ms and per_ms"),
+        ("unit_ms = 100", "unit_ms = 100\nper_ms = 10", "[actions.pulse]", "one of fixed"),
+        ("unit_ms = 100", "unit_ms = 100\nwords = 2", "words = 2", "only function 16"),
+        ("unit_ms = 100", "per_ms = 100", "per_ms = 100", "does not fit into the words"),
+        ("base = 4096", "base = 65534\ncount = 2\nstep = 2", "base = 65534", "beyond 65535"),
+        ("address = 1\ncount", "address = 65535\ncount", "address = 65535", "beyond 65535"),
+        ('answer = "refused"', 'answer = "refused"\nunit = true', "answer =", "has no values"),
+        ('answer = "refused"', "unit = true  # no", "unit = true  #", "stands in a register"),
+        ("between = [[1, 247], [0, 9]]", "between = [[1, 2]]", "between", "one pair of bounds"),
+        ("[[1, 247], [0, 9]]", "[[1, 247], [9, 0]]", "between", "above its upper"),
+        ("codes = [2, 3]", "codes = [2]", "codes", "one code for each rate"),
+        ("codes = [2, 3]", "codes = [2, 2]", "[commission.rate]", "there twice"),
+        ("rates = [9600, 19200]", "rates = [9600, 9600]", "[commission.rate]", "there twice"),
+        ("address = 100", "address = 4096", "[commission]", "a setting or an action writes"),
+        (
+            "function = 4\naddress = 1",
+            "function = 4\naddress = 65535\nwords = 2",
+            "address = 65535",
+            "beyond 65535",
+        ),
+        ("fault = 0xFFFF", "fault = 0x10000", "fault", "does not fit into the words"),
         ("fixed = 0\n", "unit_ms = 5\n", "[actions.off]", "needs a fixed value"),
         ("unit_ms = 100", "fixed = 7", "way =", "exactly one of prepare and pulse"),
         ('way = "board"', 'way = "software"', "way =", "needs an on"),
         ("survive_kill = true", "survive_kill = false", "survive_kill", "contradicts"),
         ("value = 0x5500", "", "[[forbidden]]", "needs addresses, a value, or both"),
         ("value = 0x5500", "addresses = [9, 1]", "addresses = [9", "above the last"),
-        ('"facts.version" = "A: W1"\n', "", "[evidence]", "no grade for facts.version"),
+        ('"identity.version" = "A: W1"\n', "", "[evidence]", "no grade for identity.version"),
+        ('"measures.temperature" = "B"\n', "", "[evidence]", "no grade for measures.temp"),
+        ('commission = "B"\n', "", "[evidence]", "no grade for commission"),
         ('link = "A"', 'link = "sure"', 'link = "sure"', "a grade is A"),
         ('link = "A"', 'link = "A"\nluck = "C"', "luck", "not a fact of this file"),
     ],
@@ -148,6 +211,29 @@ def test_what_makes_no_sense_names_its_line(old: str, new: str, line: str, reaso
     evidence = refused(text)
     assert reason in str(evidence["reason"])
     assert evidence["line"] == line_of(text, line)
+
+
+def test_a_unit_register_or_a_hand_and_nothing_to_unlock_without_one() -> None:
+    text = GOOD.replace('by_hand = "jumper 3"\n', "").replace(
+        "[commission.unit]\naddress = 100\n\n", ""
+    )
+    assert "needs a unit register" in str(refused(text)["reason"])
+    text = GOOD.replace("[commission.unit]\naddress = 100\n\n", "")
+    assert "nothing to unlock" in str(refused(text)["reason"])
+
+
+def test_no_action_writes_a_register_of_commissioning() -> None:
+    text = GOOD.replace("function = 5\nbase = 0\nfixed = 0", "function = 6\nbase = 99\nfixed = 0")
+    assert "a setting or an action writes" in str(refused(text)["reason"])
+
+
+def test_a_dead_mans_end_without_a_known_time_is_no_promise() -> None:
+    held = "[actions.on]\nfunction = 6\nbase = 1\nfixed = 0x0100\n"
+    text = GOOD.replace("[actions.pulse]\nfunction = 5\nbase = 0x0200\nunit_ms = 100\n", held)
+    text = text.replace('"actions.pulse"', '"actions.on"').replace('"board"', '"deadman"')
+    assert parse(text).caps_survive_kill
+    sure = parse(text.replace("survive_kill = true", "survive_kill = false"))
+    assert "nothing proves" in sure.doctor()[0]
 
 
 def without(text: str, *headers: str) -> str:
@@ -167,10 +253,11 @@ def test_outputs_and_actions_need_each_other() -> None:
 
 
 def test_a_board_without_outputs_needs_no_caps() -> None:
-    text = without(GOOD, "[outputs]", "[actions", "[caps]", "[[forbidden]]")
-    for key in ("caps", "outputs", "forbidden", '"actions.pulse"', '"actions.off"'):
+    text = without(GOOD, "[outputs]", "[actions", "[caps]", "[[forbidden]]", "[commission")
+    for key in ("caps", "outputs", "forbidden", "commission", '"actions.pulse"', '"actions.off"'):
         text = "\n".join(x for x in text.splitlines() if not x.startswith(f"{key} ="))
     assert parse(text).caps_survive_kill
+    assert parse(text).commission is None
 
 
 def test_broken_toml_names_its_line() -> None:
