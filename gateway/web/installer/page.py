@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from adapters import profiles
 from gateway.web.installer.sessions import Session
 
 STATIC: Final = Path(__file__).parent / "static"
@@ -28,7 +29,14 @@ _KINDS: Final = {".css": "text/css", ".js": "text/javascript"}
 def _words(lang: str) -> str:
     """Return what the commissioning page says, as its script reads it."""
     text = (_FOLDER / f"commission.{lang}.json").read_bytes()
-    told = {"texts": msgspec.json.decode(text, type=dict[str, str])}
+    told = {
+        "texts": msgspec.json.decode(text, type=dict[str, str]),
+        "findings": {},
+        "profiles": [
+            {"profile": name, "title": one.title, "settable": bool(one.commission.unit)}
+            for name, one in ((name, profiles.load(name)) for name in profiles.names())
+        ],
+    }
     return msgspec.json.encode(told).decode()
 
 

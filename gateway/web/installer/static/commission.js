@@ -11,7 +11,7 @@ import { proof } from "./proof.js";
 import { sign } from "./sign.js";
 import { closed, start, taken } from "./start.js";
 import { spoken } from "./spoken.js";
-import { loadWords, meaning, say } from "./words.js";
+import { loadWords, meaning, named, say } from "./words.js";
 
 const STEPS = { boards, doors, place, proof, sign };
 
@@ -106,7 +106,7 @@ function steps(view) {
     el("ol", {}, view.steps.map(({ step, done, have, of }) => el("li", {},
       el("a", { href: `#${step}`, "aria-current": step === app.step && "step",
         class: done ? "done" : "" },
-        el("span.mark", { "aria-hidden": "true" }, done ? "✓" : of ? `${have}/${of}` : "·"),
+        el("span.mark", { "aria-hidden": "true" }, done ? "✓" : of > 1 ? `${have}/${of}` : "·"),
         el("span.name", {}, say(`step.${step}`)),
         el("span.unseen", {}, done ? say("step.done") : of ? say("of", { done: have, total: of }) : "")),
     ))));
@@ -119,12 +119,19 @@ function body(view) {
   return [
     el("h2", { tabindex: "-1", "data-key": `title-${app.step}` }, say(`step.${app.step}.title`)),
     view.state === "closed" && closed(app),
+    trouble(view),
     app.step !== "sign" && findings(view.findings),
     ...made,
     el("section.ways-out", { "data-key": "out" },
       view.state === "open" && button(say("pause"), pause, { kind: "quiet" }),
       button(say("cancel"), cancel, { kind: "quiet" })),
   ].filter(Boolean);
+}
+
+// How the last job ended, where it did not end well.
+function trouble({ job, last, lesson }) {
+  if (job || !last?.code || lesson?.findings.some(({ code }) => code === last.code)) return null;
+  return findings([{ code: last.code, about: named("jobname", last.job), evidence: last.evidence }]);
 }
 
 const pause = () => app.act({ do: "close" });

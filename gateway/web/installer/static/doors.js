@@ -18,8 +18,9 @@ export function doors(app) {
     !teaching && !left.length && view.doors.length > 0 && button(say("doors.go_on"),
       () => app.go("place"), { "data-key": "go-on" }),
     !teaching && locks(app),
-    el("h3", { "data-key": "h-doors" }, say("doors.taught", { count: view.doors.length })),
-    ...list(app),
+    !teaching && el("h3", { "data-key": "h-doors" },
+      say("doors.taught", { count: view.doors.length })),
+    ...(teaching ? [] : list(app)),
   ].filter(Boolean);
 }
 
@@ -67,7 +68,7 @@ function list(app) {
     many && button(say("many.all"), () => app.set({ many: view.doors.map(({ number }) => number) }),
       { kind: "quiet", "data-key": "all" }),
     many && marked.length > 0 && editMany(app, marked),
-    el("ul.rows.doors", { "data-key": "doors" }, view.doors.map((door) => {
+    el("ul.rows.taught", { "data-key": "doors" }, view.doors.map((door) => {
       const { number } = door;
       const open = !many && ui.door === number;
       const pressed = many ? marked.includes(number) : open;

@@ -16,8 +16,9 @@ export function place(app) {
   const picked = view.doors.find(({ number }) => number === ui.picked);
   return [
     view.job && progress(app, view.job),
-    el("p", { id: "place-how", "data-key": "how" }, say(picked ? "place.where" : "place.how",
-      { door: ui.picked })),
+    el("p", { id: "place-how", "data-key": "how" },
+      say(picked ? "place.where" : "place.how", { door: ui.picked }), " ",
+      el("span.by-keys", {}, say("place.keys"))),
     free.length > 0 ? tray(app, free) : el("p.good", { "data-key": "all" }, say("place.all")),
     picked && inHand(app, picked),
     grid(app, picked),

@@ -27,7 +27,7 @@ export function sign(app) {
         el("a.link", { href: `#${step}` }, say(`step.${step}`)), " ",
         of ? say("of", { done: have, total: of }) : "")))),
     findings(view.findings),
-    button(say("sign"), off, { kind: "huge", "data-key": "sign" }),
+    button(say("sign"), off, { kind: open.length ? "quiet" : "huge", "data-key": "sign" }),
     el("p.soft", { "data-key": "about" }, say("sign.about")),
     view.signed && papers(view.signed),
   ].filter(Boolean);

@@ -24,7 +24,7 @@ export function meaning(code, evidence = {}, remedy = "") {
   const own = words.texts[`why.${code}`];
   const [what, cure] = words.findings[code] ?? [];
   return {
-    what: fill(own ?? what ?? say("refused", { code }), evidence),
+    what: fill(own ?? what ?? say(remedy ? "refused" : "unnamed", { code }), evidence),
     cure: fill(words.texts[`cure.${code}`] ?? cure ?? remedy, evidence),
   };
 }
