@@ -4,6 +4,7 @@ from functools import cache
 from importlib.resources import files
 
 from adapters.errors import ProfileInvalid
+from adapters.generic import made
 from adapters.profile import Profile, parse
 
 
@@ -22,11 +23,16 @@ def _is_profile(item: object) -> bool:
 
 @cache
 def load(name: str) -> Profile:
-    """Return the shipped profile `name`; raises `ProfileInvalid` (`profile.unknown`) if none."""
+    """Return the shipped profile `name`, or one made from a name such as `generic-8x4`.
+
+    Raises `ProfileInvalid` (`profile.unknown`) if there is none.
+    """
     if name not in names():
+        if (generic := made(name)) is not None:
+            return generic
         raise ProfileInvalid(
             "profile.unknown",
-            "Use one of the shipped profiles",
+            "Use one of the shipped profiles, or generic-OUTPUTSxINPUTS for a board nobody knows",
             name=name,
             known=", ".join(names()),
         )

@@ -2,8 +2,8 @@
 
 A board is a state machine over a given time in milliseconds. It owns no clock and does no I/O:
 `hear` takes a request and gives the reply, `advance` lets planned switching happen, `outputs` and
-`drain` tell what the contacts did. Each make (waveshare.py, eletechsup.py, moxa.py, wirenboard.py,
-climate.py) fills in its register map as four tables of points.
+`drain` tell what the contacts did. Each make (models.py names them) fills in its register map as
+four tables of points.
 
 The maps here were written from HARDWARE.md, never from adapters/profiles: two readers of one file
 would prove nothing.
@@ -14,6 +14,8 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, NamedTuple
+
+from adapters.simulator import device_id
 
 READ_COILS, READ_INPUTS, READ_HOLDING, READ_INPUT_WORDS = 0x01, 0x02, 0x03, 0x04
 WRITE_COIL, WRITE_WORD, WRITE_COILS, WRITE_WORDS = 0x05, 0x06, 0x0F, 0x10
@@ -137,6 +139,8 @@ class Board:
     hears_broadcast: ClassVar[bool] = False
     answers_unit_zero: ClassVar[bool] = False
     words_at_once: ClassVar[int] = _WORDS_MAX
+    device_id: ClassVar[tuple[bytes, ...]] = ()
+    """Vendor, product and version, for boards that tell them by function 43/14."""
 
     def __init__(self, unit: int = 1, *, baud: int | None = None) -> None:
         self.unit = unit
@@ -169,6 +173,11 @@ class Board:
                 return self.unit, reply
         return None
 
+    def hear_ascii(self, text: bytes) -> bytes | None:
+        """Take a line of a maker's own ASCII protocol; return its answer, or None for silence."""
+        del text
+        return None
+
     def handle(self, pdu: bytes, now_ms: int) -> bytes | None:
         """Carry out one request PDU and return the reply PDU; None for an empty one."""
         self.advance(now_ms)
@@ -180,6 +189,9 @@ class Board:
             return bytes((pdu[0] | 0x80, refusal.code))
 
     # -- the cabinet's side
+
+    def install(self) -> None:
+        """Do what a person does to a board from the factory before it speaks Modbus at all."""
 
     def advance(self, now_ms: int) -> None:
         """Let everything happen that is due by now, in order."""
@@ -271,7 +283,15 @@ class Board:
             return self._read_words(pdu, self.holding if code == READ_HOLDING else self.input_words)
         if code in (WRITE_COIL, WRITE_WORD):
             return self._write_one(pdu, now_ms)
+        if code == device_id.FUNCTION:
+            return self._identify(pdu)
         return self._write_many(pdu, now_ms)
+
+    def _identify(self, pdu: bytes) -> bytes:
+        answer = device_id.answer(self.device_id, pdu)
+        if isinstance(answer, int):
+            raise Refusal(answer)
+        return answer
 
     def _read_bits(self, pdu: bytes, points: dict[int, Point]) -> bytes:
         values = _read(pdu, points, _BITS_MAX)

@@ -21,9 +21,12 @@ _WORD = 0x10000
 
 
 class MoxaE1200(Board):
-    """The family: `width_ms` is the unit of pulse widths, a pulse count has `count_words` words."""
+    """The family: `width_ms` is the unit of pulse widths, a pulse count has `count_words` words.
 
-    functions: ClassVar[frozenset[int]] = frozenset((1, 2, 3, 4, 5, 6, 0x0F, 0x10))
+    That they tell who they are by function 43/14 is [M].
+    """
+
+    functions: ClassVar[frozenset[int]] = frozenset((1, 2, 3, 4, 5, 6, 0x0F, 0x10, 0x2B))
     width_ms: ClassVar[int] = 1
     count_words: ClassVar[int] = 1
     relays: ClassVar[bool] = False
@@ -177,6 +180,7 @@ class MoxaE1210(MoxaE1200):
     """Sixteen inputs."""
 
     model: ClassVar[str] = "moxa-e1210"
+    device_id: ClassVar[tuple[bytes, ...]] = (b"MOXA", b"ioLogik E1210", b"V3.0")
     inputs_count: ClassVar[int] = 16
 
 
@@ -184,6 +188,7 @@ class MoxaE1211(MoxaE1200):
     """Sixteen transistor outputs. The pulse unit is not documented: 1 ms is [M]."""
 
     model: ClassVar[str] = "moxa-e1211"
+    device_id: ClassVar[tuple[bytes, ...]] = (b"MOXA", b"ioLogik E1211", b"V3.0")
     outputs_count: ClassVar[int] = 16
 
 
@@ -191,6 +196,7 @@ class MoxaE1214(MoxaE1200):
     """Six inputs and six relays; pulse widths in steps of 1.5 s. [A] X1."""
 
     model: ClassVar[str] = "moxa-e1214"
+    device_id: ClassVar[tuple[bytes, ...]] = (b"MOXA", b"ioLogik E1214", b"V3.0")
     inputs_count: ClassVar[int] = 6
     outputs_count: ClassVar[int] = 6
     width_ms: ClassVar[int] = 1500

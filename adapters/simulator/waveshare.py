@@ -1,4 +1,4 @@
-"""Waveshare Modbus RTU Relay 8/16/32CH and Modbus RTU IO 8CH. HARDWARE.md 1.1 and 1.2."""
+"""Waveshare Modbus RTU Relay 8/16/32CH, Relay (D) and IO 8CH. HARDWARE.md 1.1 and 1.2."""
 
 from functools import partial
 from typing import ClassVar
@@ -160,3 +160,14 @@ class WaveshareIo8(WaveshareRelay):
     def _flash(self, channel: int, on: bool, count: int, now_ms: int) -> None:
         if self.modes[channel] != LINKAGE:
             super()._flash(channel, on, count, now_ms)
+
+
+class WaveshareRelayD(WaveshareIo8):
+    """Modbus RTU Relay (D): the same with relays; it seems to ship in linkage mode. [C] N3."""
+
+    model: ClassVar[str] = "waveshare-rtu-relay-d"
+
+    def __init__(self, unit: int = 1, *, baud: int | None = None, version: int = 200) -> None:
+        super().__init__(unit, baud=baud, version=version)
+        for channel in range(self.outputs_count):
+            self.set_mode(channel, LINKAGE, 0)

@@ -19,6 +19,13 @@ from adapters.simulator.server import TcpServer
 SIMULATED = [name for name in names() if name in MODELS]
 BAUD = 115200  # wire time is kept, the tests stay short
 HANG_S = 10.0
+MEASURED = {  # degrees and per cent, millimetres, cycles of a relay; all in thousandths or whole
+    "xy-md02": (21_500, 48_000),
+    "md02": (21_500, 48_000),
+    "shtc3": (48_000, 21_500),
+    "urm14": (450_000,),
+    "moxa-e1214": (0, 0, 0, 1, 0, 0),
+}
 
 
 @contextlib.asynccontextmanager
@@ -27,7 +34,7 @@ async def on_line(
 ) -> AsyncIterator[tuple[Board, Station, Line, Guard]]:
     """A board of this make, reached the way its profile says first."""
     profile = load(name)
-    station = Station(make_board(name, profile.link.unit))
+    station = Station(make_board(name, profile.link.unit, installed=True))
     guard = guard_of([station])
     async with contextlib.AsyncExitStack() as stack:
         spec: SerialSpec | TcpSpec
@@ -73,6 +80,8 @@ async def test_start_read_pulse_and_read_again(name: str) -> None:
             # The off of a software pulse may wait for the exchange in flight.
             assert 250 <= changes[1].at_ms - changes[0].at_ms <= 1000
             assert not any((await board.read()).outputs)
+        values = (await board.read(measures=True)).values
+        assert values == MEASURED.get(name, (None,) * len(board.profile.measures))
         assert line.counters.nonsense == line.counters.other_question == 0
 
 

@@ -16,8 +16,8 @@ pdus = st.one_of(
     st.binary(max_size=260),
     st.builds(
         lambda code, address, value: bytes((code,)) + address.to_bytes(2, "big") + value,
-        st.sampled_from([1, 2, 3, 4, 5, 6, 15, 16]),
-        st.one_of(st.integers(0, 40), st.integers(0, 0xFFFF)),
+        st.sampled_from([1, 2, 3, 4, 5, 6, 15, 16, 43]),
+        st.one_of(st.integers(0, 100), st.integers(0, 0xFFFF)),
         st.binary(min_size=2, max_size=8),
     ),
 )
@@ -28,7 +28,7 @@ steps = st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 3), pdus), max_s
 def test_board_answers_anything_in_form_and_its_time_never_stands(
     model: str, script: list[tuple[int, int, bytes]]
 ) -> None:
-    board, now = make_board(model), 0
+    board, now = make_board(model, installed=True), 0
     for wait, unit, pdu in script:
         now += wait
         reply = board.hear(unit, pdu, now)

@@ -16,7 +16,7 @@ def ask(board: Board, text: str, now: int = 0, unit: int | None = None) -> str |
 
 @pytest.mark.parametrize("model", sorted(MODELS))
 def test_silent_on_nothing_and_exception_one_on_the_unknown(model: str) -> None:
-    board = make_board(model)
+    board = make_board(model, installed=True)
     assert board.handle(b"", 0) is None
     assert board.hear(0, b"", 0) is None
     assert ask(board, "41 00") == "c101"
