@@ -19,6 +19,8 @@ from tests.lan_stage import Browser, LanStand, lan_stand
 NOW_S = 1_795_000_000
 ASKED = {
     ("GET", "/"): "/",
+    ("GET", "/commission"): "/commission",
+    ("GET", "/service"): "/service",
     ("GET", "/static/{name}"): "/static/installer.css",
     ("POST", "/pair/certificate"): "/pair/certificate",
     ("POST", "/pair/session"): "/pair/session",
@@ -32,6 +34,8 @@ OPEN = 200, 303, 403  # 403: its form or body is missing here, but it may be ask
 # SECURITY.md 1: the installer tests doors and exports diagnostics; a browser has fewer rights.
 MAY: dict[tuple[str, str], tuple[str, ...]] = {
     ("GET", "/"): ("nobody", "session", "certificate"),
+    ("GET", "/commission"): ("nobody", "session", "certificate"),
+    ("GET", "/service"): ("nobody", "session", "certificate"),
     ("GET", "/static/{name}"): ("nobody", "session", "certificate"),
     ("POST", "/pair/certificate"): ("nobody", "session", "certificate"),
     ("POST", "/pair/session"): ("nobody", "session", "certificate"),

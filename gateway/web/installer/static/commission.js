@@ -105,7 +105,7 @@ function steps(view) {
   return el("nav.steps-bar", { "aria-label": say("steps"), "data-key": "steps" },
     el("ol", {}, view.steps.map(({ step, done, have, of }) => el("li", {},
       el("a", { href: `#${step}`, "aria-current": step === app.step && "step",
-        class: done ? "done" : "" },
+        class: done && "done" },
         el("span.mark", { "aria-hidden": "true" }, done ? "✓" : of > 1 ? `${have}/${of}` : "·"),
         el("span.name", {}, say(`step.${step}`)),
         el("span.unseen", {}, done ? say("step.done") : of ? say("of", { done: have, total: of }) : "")),

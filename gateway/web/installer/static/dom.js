@@ -4,7 +4,8 @@
 export const $ = (selector) => document.querySelector(selector);
 
 // el("button.quiet", { onclick, "aria-label": "x", style: { "--at": 2 } }, "text", child)
-// Children may be lists; what is false, null or "" is left out.
+// Children may be lists; what is false, undefined, null or "" is left out, of attributes the first
+// three.
 export function el(what, attributes = {}, ...children) {
   const [tag, ...classes] = what.split(".");
   const element = document.createElement(tag);
@@ -14,7 +15,7 @@ export function el(what, attributes = {}, ...children) {
       for (const [key, part] of Object.entries(value)) element.style.setProperty(key, part);
     } else if (name.startsWith("on")) {
       element[name] = value;
-    } else if (value !== false && value !== undefined && value !== null && value !== "") {
+    } else if (value !== false && value !== undefined && value !== null) {
       element.setAttribute(name, value === true ? "" : value);
     }
   }

@@ -29,7 +29,7 @@ export function field(label, id, attributes = {}, hint = "") {
   return el("div.field", {},
     el("label", { for: id }, label),
     el("input", { id, name: id, autocomplete: "off", autocapitalize: "none", spellcheck: "false",
-      "aria-describedby": hint && `${id}-hint`, ...attributes }),
+      "aria-describedby": hint ? `${id}-hint` : undefined, ...attributes }),
     hint && el("p.soft", { id: `${id}-hint` }, hint));
 }
 
