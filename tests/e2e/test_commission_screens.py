@@ -19,7 +19,6 @@ from tests.lan_stage import lan_stand
 pytestmark = pytest.mark.skipif(
     BROWSER is None, reason="no browser: install chromium, or set BROWSER_BIN to one"
 )
-WIDE_ENOUGH = [name for name in SCREENS if name != "place"]  # the picture scrolls in itself
 
 
 class Gateway:
@@ -111,9 +110,10 @@ async def test_every_screen_can_be_read_and_touched(
 async def test_what_boards_say_is_text_and_never_markup(tmp_path: Path) -> None:
     bad = '<img src=x onerror="document.title=1">'
     board = WORK["boards"][0] | {"name": bad, "title": bad, "by_hand": bad}
+    match = {"profile": bad, "title": bad, "confidence": bad, "evidence": [bad]}
+    told = {"code": bad, "about": bad, "evidence": {bad: bad}}
     found = {"key": bad, "line": bad, "unit": 1, "board": "", "device_id": {bad: bad},
-             "findings": [{"code": bad, "about": bad, "evidence": {bad: bad}}],
-             "matches": [{"profile": bad, "title": bad, "confidence": bad, "evidence": [bad]}]}  # fmt: skip
+             "findings": [told], "matches": [match]}  # fmt: skip
     async with gateway(tmp_path) as ours:
         await ours.open(WORK | {"boards": [board], "found": [found]}, "boards")
         assert await ours.page.locator("img").count() == 0

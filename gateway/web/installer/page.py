@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from adapters import profiles
+from adapters.profile import Profile
 from gateway.web.installer.sessions import Session
 
 STATIC: Final = Path(__file__).parent / "static"
@@ -26,6 +27,11 @@ TEXTS: Final[dict[str, dict[str, str]]] = {
 _KINDS: Final = {".css": "text/css", ".js": "text/javascript"}
 
 
+def _settable(profile: Profile) -> bool:
+    """Say whether such a board takes its number over the line."""
+    return profile.commission is not None and profile.commission.unit is not None
+
+
 def _words(lang: str) -> str:
     """Return what the commissioning page says, as its script reads it."""
     text = (_FOLDER / f"commission.{lang}.json").read_bytes()
@@ -33,7 +39,7 @@ def _words(lang: str) -> str:
         "texts": msgspec.json.decode(text, type=dict[str, str]),
         "findings": {},
         "profiles": [
-            {"profile": name, "title": one.title, "settable": bool(one.commission.unit)}
+            {"profile": name, "title": one.title, "settable": _settable(one)}
             for name, one in ((name, profiles.load(name)) for name in profiles.names())
         ],
     }

@@ -4,7 +4,10 @@
 const WAIT_S = 25;
 const POLL_MS = (WAIT_S + 10) * 1000;
 const ACT_MS = 40_000;
+const PACE_MS = 150; // a scan changes the view faster than anybody reads
 const RETRY_MS = [400, 1000, 2000, 4000, 8000];
+
+let call = null; // the poll under way
 
 const token = () => document.body.dataset.csrf;
 
@@ -21,16 +24,21 @@ export async function follow(tick, onView, onLost) {
   for (let failures = 0; ; ) {
     if (document.hidden) await visible();
     const after = tick();
+    call = new AbortController();
+    const late = setTimeout(() => call.abort(), POLL_MS);
     try {
       const query = after === null || failures ? "" : `?after=${after}&wait=${WAIT_S}`;
-      const answer = await ask(`/api/commission${query}`, { signal: AbortSignal.timeout(POLL_MS) });
+      const answer = await ask(`/api/commission${query}`, { signal: call.signal });
       if (!answer.ok) throw new Error(String(answer.status));
       const view = await answer.json();
       failures = 0;
       // An act may have been answered meanwhile: then its view is the newer one.
       if (tick() === after || view.tick > tick()) onView(view);
       else onView(null);
+      clearTimeout(late);
+      await pause(PACE_MS);
     } catch {
+      clearTimeout(late);
       onLost();
       const most = RETRY_MS[Math.min(failures, RETRY_MS.length - 1)];
       failures += 1;
@@ -41,17 +49,16 @@ export async function follow(tick, onView, onLost) {
 
 // One act. Returns { view } or { refusal: {code, remedy, evidence} }; throws when the link breaks.
 export async function post(act) {
-  const answer = await ask("/api/commission", {
-    method: "POST",
-    headers: { "Content-Type": "application/json", "X-Csrf-Token": token() },
-    body: JSON.stringify(act),
-    signal: AbortSignal.timeout(ACT_MS),
-  });
-  const told = await answer.json();
-  return answer.ok ? { view: told } : { refusal: told };
+  try {
+    const { told, refusal } = await postTo("/api/commission", act);
+    return { view: told, refusal };
+  } catch (error) {
+    call?.abort(); // what stands now is to be asked at once, not when the poll ends
+    throw error;
+  }
 }
 
-// A form's post elsewhere (the service page).
+// Posts JSON to any path. Returns { told } or { refusal }.
 export async function postTo(path, body) {
   const answer = await ask(path, {
     method: "POST",

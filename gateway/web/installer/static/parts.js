@@ -1,7 +1,7 @@
 // What every step is made of: findings, buttons, fields, choices, questions.
 
 import { $, el } from "./dom.js";
-import { meaning, say } from "./words.js";
+import { meaning, place, say } from "./words.js";
 
 export const button = (text, onclick, more = {}) => {
   const { kind = "", ...attributes } = more;
@@ -15,7 +15,7 @@ export function findings(list) {
     const { what, cure } = meaning(code, evidence);
     const rows = Object.entries(evidence ?? {});
     return el("li", {},
-      el("p.what", {}, what, about && el("span.about", {}, ` (${about})`)),
+      el("p.what", {}, what, about && el("span.about", {}, ` (${place(about)})`)),
       cure && el("p.cure", {}, cure),
       rows.length > 0 && el("details", {},
         el("summary", {}, say("evidence")),

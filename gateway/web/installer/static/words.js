@@ -29,6 +29,12 @@ export function meaning(code, evidence = {}, remedy = "") {
   };
 }
 
+// Where a finding is, as the gateway names it: a door, a line, or a name that is nobody's language.
+export function place(about) {
+  const [, kind, name] = /^(door|line) (\S+)$/.exec(about) ?? [];
+  return kind ? say(kind, { [kind]: name }) : about;
+}
+
 export const profiles = () => words.profiles ?? [];
 
 // Milliseconds as a person reads them.
