@@ -24,26 +24,27 @@ export async function follow(tick, onView, onLost) {
   for (let failures = 0; ; ) {
     if (document.hidden) await visible();
     const after = tick();
+    let view = null;
     call = new AbortController();
     const late = setTimeout(() => call.abort(), POLL_MS);
     try {
       const query = after === null || failures ? "" : `?after=${after}&wait=${WAIT_S}`;
       const answer = await ask(`/api/commission${query}`, { signal: call.signal });
       if (!answer.ok) throw new Error(String(answer.status));
-      const view = await answer.json();
-      failures = 0;
-      // An act may have been answered meanwhile: then its view is the newer one.
-      if (tick() === after || view.tick > tick()) onView(view);
-      else onView(null);
-      clearTimeout(late);
-      await pause(PACE_MS);
+      view = await answer.json();
     } catch {
-      clearTimeout(late);
       onLost();
       const most = RETRY_MS[Math.min(failures, RETRY_MS.length - 1)];
       failures += 1;
       await pause(most * (0.5 + Math.random() / 2));
+      continue;
+    } finally {
+      clearTimeout(late);
     }
+    failures = 0;
+    // An act may have been answered meanwhile: then its view is the newer one.
+    onView(tick() === after || view.tick > tick() ? view : null);
+    await pause(PACE_MS);
   }
 }
 
