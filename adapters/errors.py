@@ -30,6 +30,22 @@ class ProfileInvalid(AdapterError):
     remedy = "Correct the profile file at this line"
 
 
+class LatencyRefused(AdapterError):
+    """The timer of a USB adapter may not be set by this user, or does not hold."""
+
+    code = "adapter.latency_refused"
+    remedy = "Install the udev rule of deploy/udev, or write 1 into this file as root"
+
+
+class AddressRefused(AdapterError):
+    """A board that is not given a number or rate: the code says which step refused.
+
+    `sent`: something was written, so the board may be under its old or its new number.
+    """
+
+    code = "address.refused"
+
+
 class BusError(AdapterError):
     """Base of what a line can answer instead of values."""
 

@@ -81,6 +81,7 @@ class Owner:
         self.up = False
         self.generation = 0
         self.echo: bool | None = None
+        self.reopens = True  # a port from which nobody answers any more
         self.pace = Pace(0)
         self.counters = Counters()
         self._codec = codec
@@ -418,7 +419,7 @@ class Owner:
                 raise OSError("the peer sent what is no answer")
         at_us = now_us()
         stale = self._silences >= STALE_SILENCES and at_us - self._heard_us >= STALE_US
-        if stale and at_us - self._reopened_us >= STALE_EVERY_US:
+        if self.reopens and stale and at_us - self._reopened_us >= STALE_EVERY_US:
             self._reopened_us = at_us
             raise OSError("nobody answers any more: opened anew")
 

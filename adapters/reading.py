@@ -12,6 +12,9 @@ WRITE_COIL: Final = 5
 WRITE_REGISTER: Final = 6
 WRITE_COILS: Final = 15
 WRITE_REGISTERS: Final = 16
+IDENTIFY: Final = 43
+MEI_DEVICE: Final = 14  # the one kind of function 43 that is ever asked
+PDU_MAX: Final = 253
 
 BITS: Final = frozenset({READ_COILS, READ_DISCRETE, WRITE_COILS})
 READS: Final = frozenset({READ_COILS, READ_DISCRETE, READ_HOLDING, READ_INPUT})
@@ -65,7 +68,30 @@ class Write:
             raise ValueError(f"values must be 0..{top}")
 
 
-Request = Read | Write
+@dataclass(frozen=True, slots=True)
+class Identify:
+    """Ask a device who it is, from object `object_id` on. Nothing can be set by it.
+
+    SPEC: MODBUS Application Protocol V1.1b3, 6.21. `code` 1: the basic objects (vendor, product,
+    version). The values of the answer are its bytes from "more follows" on.
+    """
+
+    object_id: int = 0
+    code: int = 1
+
+    def __post_init__(self) -> None:
+        if self.object_id not in range(256) or self.code not in _CODES:
+            raise ValueError("objects are 0..255, codes 1..4")
+
+    @property
+    def function(self) -> int:
+        """The function code."""
+        return IDENTIFY
+
+
+Request = Read | Write | Identify
+_CODES: Final = frozenset({1, 2, 3, 4})
+_IDENTITY_HEAD: Final = 7  # function, kind, code, conformity, more, next, number of objects
 
 
 def _check_range(function: int, address: int, count: int) -> None:
@@ -78,6 +104,8 @@ def _check_range(function: int, address: int, count: int) -> None:
 def request_pdu_bytes(request: Request) -> int:
     """Length of the request without address and checksum, in bytes."""
     match request:
+        case Identify():
+            return 4
         case Read():
             return 5
         case Write(function=15):
@@ -91,8 +119,10 @@ def request_pdu_bytes(request: Request) -> int:
 
 
 def answer_pdu_bytes(request: Request) -> int:
-    """Length of the good answer without address and checksum, in bytes."""
+    """Length of the good answer without address and checksum, in bytes; the longest one."""
     match request:
+        case Identify():
+            return PDU_MAX
         case Read(function=1 | 2):
             return 2 + (request.count + 7) // 8
         case Read():
@@ -101,6 +131,21 @@ def answer_pdu_bytes(request: Request) -> int:
             return 5
         case _:  # pragma: no cover
             assert_never(request)
+
+
+def identity_bytes(pdu: bytes) -> int:
+    """Length of the identification that `pdu` begins, as far as its bytes tell already.
+
+    More than `len(pdu)` while something is missing; more than PDU_MAX: it is none.
+    """
+    length = _IDENTITY_HEAD
+    if len(pdu) < length:
+        return length
+    for _ in range(pdu[_IDENTITY_HEAD - 1]):
+        if len(pdu) < length + 2 or length > PDU_MAX:
+            return length + 2
+        length += 2 + pdu[length + 1]
+    return length
 
 
 @dataclass(frozen=True, slots=True)

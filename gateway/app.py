@@ -27,10 +27,12 @@ from gateway.control import SOCKET, Control
 from gateway.core.engine import Engine
 from gateway.core.outputs import Output
 from gateway.desk import Desk
+from gateway.doctor import Known
 from gateway.errors import GatewayError
 from gateway.exchange import Exchange
 from gateway.keeping import Keeper
 from gateway.runtime import End, Life
+from gateway.upkeep import Upkeep
 from gateway.web.installer.kiosk import add_to as pairing_at_kiosk
 from gateway.web.installer.office import Site as LanSite
 from gateway.web.installer.serving import Serving
@@ -75,8 +77,14 @@ class App:
             self._desk = Desk(self.config.kiosk.kiosks, self._clock.now)
             self._exchange = Exchange(self.config, self.data, self.who.name, self._clock)
             self._keeper = Keeper(self.data, self._clock, self._desk.ask, self.stop)
-            lan = LanSite(self._clock.now, self._desk.ask, self.status, self._desk.tell_access)
-            self._installers = Serving(self.config, self.data, lan, self._machine)
+            lan = LanSite(
+                now=self._clock.now,
+                ask=self._desk.ask,
+                status=self.status,
+                tell=self._desk.tell_access,
+                upkeep=Upkeep(self.config, self.data, self._known),
+            )
+            self._installers = Serving(self.config, self.data, lan)
             self._desk.carried = self._carried
             self._desk.pairing = lambda asked: self._installers.open_at(asked.kiosk, asked.by)
             async with (
@@ -259,12 +267,14 @@ class App:
         told |= self._exchange.status() | self._installers.status()
         return told
 
-    def _machine(self) -> Mapping[str, object]:
-        return {"machine": health.machine(self.data, self.database)}
+    def _known(self) -> Known:
+        """Return what the book of this life says of the bank; nothing between two lives."""
+        return Known() if self._life is None else Known.of(self._life.engine.state.book)
 
     def _measure(self, life: Life) -> dict[str, int]:
         values = health.machine(self.data, self.database)
-        return values | health.site(life.engine.state.book, life.boards.counters)
+        values |= health.site(life.engine.state.book, life.boards.counters)
+        return values | health.lines({} if self._bank is None else self._bank.health())
 
 
 async def _signs_of_life() -> None:

@@ -17,7 +17,7 @@ from adapters.profiles import load
 from adapters.reading import Reading
 from gateway import config, mapfile
 from gateway.ports import BoardPort, ReadingPort
-from sync.sitemap import BoardItem, SiteMap
+from sync.sitemap import BoardItem, LineItem, SiteMap
 
 CLOSE_S: Final = 0.4
 """What is left of the two seconds of a stop when the coils are off."""
@@ -34,7 +34,17 @@ def known(profile: str) -> mapfile.Channels | None:
         inputs=len(read.inputs.at()) if read.inputs else 0,
         units=read.link.units,
         max_on_ms=read.caps.max_on_ms if read.caps else mapfile.PULSE_MS_MAX,
+        measures=len(read.measures),
     )
+
+
+def line_of(item: LineItem) -> config.Line:
+    """Return a line of the map as the configuration would name it."""
+    echo = {"auto": None, "yes": True, "no": False}[item.local_echo]
+    return config.Line(
+        serial=item.serial, tcp=item.tcp, framing=item.framing, baud=item.baud,
+        parity=item.parity, stop_bits=item.stop_bits, local_echo=echo,
+    )  # fmt: skip
 
 
 def spec(line: config.Line) -> SerialSpec | TcpSpec:
@@ -56,11 +66,23 @@ class LockBoard(Board):
 
     @override
     async def read(
-        self, *, outputs: bool | None = None, urgent: bool = False, deadline_ms: int = 2000
+        self,
+        *,
+        outputs: bool | None = None,
+        measures: bool | None = None,
+        urgent: bool = False,
+        deadline_ms: int = 2000,
     ) -> Reading:
-        """Read the inputs; of a board without any, the coils, to know that it lives."""
-        coils = self.profile.inputs is None if outputs is None else outputs
-        return await super().read(outputs=coils, urgent=urgent, deadline_ms=deadline_ms)
+        """Read the inputs; of a board without any, the coils or else what it measures: it lives."""
+        points = self.profile
+        coils = points.inputs is None if outputs is None else outputs
+        bare = points.inputs is None and points.outputs is None
+        return await super().read(
+            outputs=coils,
+            measures=bare if measures is None else measures,
+            urgent=urgent,
+            deadline_ms=deadline_ms,
+        )
 
 
 class MissingBoard:
@@ -81,7 +103,7 @@ class MissingBoard:
         """Refuse."""
         raise self._refuse()
 
-    async def read(self, *, urgent: bool = False) -> ReadingPort:  # noqa: ARG002  # a port
+    async def read(self, *, urgent: bool = False, measures: bool = False) -> ReadingPort:  # noqa: ARG002  # a port
         """Refuse."""
         raise self._refuse()
 
@@ -90,9 +112,14 @@ class MissingBoard:
 
 
 class Bank:
-    """All lines and boards of one map. `ports` by board name."""
+    """All lines and boards of one map. `ports` by board name.
+
+    A line of the configuration outweighs one of the map with its name: the machine knows better
+    where its own ports are.
+    """
 
     def __init__(self, site: SiteMap, lines: Mapping[str, config.Line]) -> None:
+        lines = {name: line_of(item) for name, item in site.lines.items()} | dict(lines)
         used = {board.line for board in site.boards.values()}
         self.lines = {name: Line(spec(lines[name])) for name in sorted(used & lines.keys())}
         self.ports: dict[str, BoardPort] = {

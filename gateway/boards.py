@@ -40,6 +40,8 @@ ALL_OFF_S: Final = 1.2
 RAIL_GAP_S: Final = 0.1
 NOT_READY_STEP_MS: Final = 50
 """A board that is being started, or a coil that is still on, cannot say for how long."""
+BOUNCE_MS_MAX: Final = 100
+"""No switch chatters longer; a forced door must be on record within a second."""
 TOLD_AGAIN: Final = 100
 """A board that stays silent is named in the log again after so many misses."""
 
@@ -49,12 +51,16 @@ Post = Callable[[Input], None]
 
 @dataclass(frozen=True, slots=True, order=True)
 class _Point:
-    """One input that says something about a door. `door` is true for the switch."""
+    """One input that says something about a door. `door` is true for the switch.
+
+    With `below` it is a measure: occupied where less than that is seen.
+    """
 
     number: int
     kind: Literal["door", "occupancy"]
     channel: int
     active_is: bool = field(compare=False)
+    below: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -267,11 +273,11 @@ class Boards:
             self._post(BoardBack(now=self._now(), board=watch.name, doors=watch.doors))
 
     async def _look(self, watch: _Watch, *, urgent: bool) -> None:
-        seen = _states(watch, await watch.port.read(urgent=urgent))
+        seen = _states(watch, await self._read(watch, urgent=urgent))
         changed = {point for point, state in seen.items() if watch.told.get(point) is not state}
         if changed:
-            await asyncio.sleep(self._timing.confirm_ms / 1000)
-            again = _states(watch, await watch.port.read(urgent=True))
+            await asyncio.sleep(self._confirm_s(changed))
+            again = _states(watch, await self._read(watch, urgent=True))
             changed = {point for point in changed if again.get(point) is not seen[point]}
         for point in sorted(seen.keys() - changed):
             if watch.told.get(point) is not seen[point] or point.number in watch.owed:
@@ -281,6 +287,18 @@ class Boards:
         watch.owed.intersection_update(point.number for point in changed)
         if changed:
             watch.wake.set()
+
+    async def _read(self, watch: _Watch, *, urgent: bool) -> ReadingPort:
+        measured = any(point.below for point in watch.points)
+        if measured:
+            return await watch.port.read(urgent=urgent, measures=True)
+        return await watch.port.read(urgent=urgent)
+
+    def _confirm_s(self, changed: set[_Point]) -> float:
+        """Return how long a change must stand: what was taught of its switch, or as configured."""
+        doors = {point.number for point in changed if point.kind == "door"}
+        taught = [self._site.doors[door].bounce_ms for door in doors]
+        return min(max([self._timing.confirm_ms, *taught]), BOUNCE_MS_MAX) / 1000
 
     def _tell(self, point: _Point, state: bool) -> None:  # noqa: FBT001  # the state itself
         if point.kind == "door":
@@ -318,14 +336,14 @@ def _watch(site: SiteMap, name: str, port: BoardPort) -> _Watch:
     """Return the watch of a board: its input points, and every door that needs it."""
     points, doors = [], set()
     for number, door in site.doors.items():
-        ends: tuple[tuple[Literal["door", "occupancy"], str, bool], ...] = (
-            ("door", door.switch, door.open_when == "active"),
-            ("occupancy", door.occupancy, door.occupied_when == "active"),
+        ends: tuple[tuple[Literal["door", "occupancy"], str, bool, int], ...] = (
+            ("door", door.switch, door.open_when == "active", 0),
+            ("occupancy", door.occupancy, door.occupied_when == "active", door.occupied_below),
         )
-        for kind, point, active_is in ends:
+        for kind, point, active_is, below in ends:
             board, _, channel = point.partition(":")
             if board == name:
-                points.append(_Point(number, kind, int(channel), active_is))
+                points.append(_Point(number, kind, int(channel), active_is, below))
                 doors.add(number)
         if door.lock.partition(":")[0] == name:
             doors.add(number)
@@ -334,9 +352,14 @@ def _watch(site: SiteMap, name: str, port: BoardPort) -> _Watch:
 
 def _states(watch: _Watch, reading: ReadingPort) -> dict[_Point, bool]:
     """Return what each point says; a channel that the board does not have says nothing."""
-    bits = reading.inputs
-    return {
+    bits, values = reading.inputs, reading.values
+    found = {
         point: bits[point.channel] is point.active_is
         for point in watch.points
-        if point.channel < len(bits)
+        if not point.below and point.channel < len(bits)
     }
+    for point in watch.points:
+        seen = values[point.channel] if point.below and point.channel < len(values) else None
+        if seen is not None:  # a broken sensor says nothing
+            found[point] = seen < point.below
+    return found

@@ -11,7 +11,7 @@ import sqlite3
 import stat
 import statistics
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -27,6 +27,7 @@ from gateway.clock import DISPUTE_MS, Machine
 from gateway.clock import read as saved_clock
 from gateway.config import Config, loopback, split_address
 from gateway.errors import GatewayError
+from sync.book import Book
 from sync.errors import SyncError
 from sync.sitemap import SiteMap
 
@@ -52,15 +53,35 @@ class Finding:
     text: str
 
 
-def examine(config: Config) -> list[Finding]:
-    """Look at everything; no check stops another."""
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the book says that is looked at here."""
+
+    map: SiteMap = field(default_factory=SiteMap)
+    fences: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, book: Book) -> "Known":
+        """Return what a book says now."""
+        return cls(book.map, tuple(sorted(set(book.fences.values()))))
+
+
+def examine(config: Config, known: Known | None = None) -> list[Finding]:
+    """Look at everything; no check stops another.
+
+    `known` is for a gateway that runs: its own book needs no folding of the log.
+    """
     data = Path(config.data_dir)
+
+    def book() -> Known:
+        return Known.of(site.read_book(data)) if known is None else known
+
     checks: tuple[Callable[[], Iterator[Finding]], ...] = (
         names_alone,
         lambda: kiosk(config.kiosk.listen),
         lambda: folder(data),
         lambda: keys(data),
-        lambda: fence(data),
+        lambda: fence(data, book),
         lambda: hub(config),
         lambda: certificate(data),
         lambda: space(data),
@@ -68,7 +89,7 @@ def examine(config: Config) -> list[Finding]:
         lambda: clock(data),
         lambda: sqlite(sqlite3.sqlite_version_info),
         lambda: networks(config, routes()),
-        lambda: boards(config, data),
+        lambda: boards(config, data, book),
     )
     found = []
     for check in checks:
@@ -124,18 +145,14 @@ def keys(data: Path) -> Iterator[Finding]:
         )
 
 
-def fence(data: Path) -> Iterator[Finding]:
+def fence(data: Path, known: Callable[[], Known]) -> Iterator[Finding]:
     """Say whether continuity is broken, or a fence stands because it was."""
     if why := continuity.broken(data):
         yield Finding(
             "fence", "note", f"continuity is not proved ({why}): the next start begins an epoch"
         )
-    elif identity.database_of(data).exists() and (whys := site.read_book(data).fences.values()):
-        yield Finding(
-            "fence",
-            "note",
-            f"fenced ({', '.join(sorted(set(whys)))}): see locker-gateway fence show",
-        )
+    elif identity.database_of(data).exists() and (whys := known().fences):
+        yield Finding("fence", "note", f"fenced ({', '.join(whys)}): see locker-gateway fence show")
     else:
         yield Finding("fence", "ok", "no fence, and nothing that asks for one")
 
@@ -307,9 +324,9 @@ def networks(config: Config, table: list[Route]) -> Iterator[Finding]:
             yield Finding(check, "ok", f"{host} on {route.interface}, not routed")
 
 
-def boards(config: Config, data: Path) -> Iterator[Finding]:
+def boards(config: Config, data: Path, known: Callable[[], Known]) -> Iterator[Finding]:
     """Say what the profiles warn of, and which boards answer."""
-    map_of_site = site.read_book(data).map
+    map_of_site = known().map
     if not map_of_site.boards:
         yield Finding("map", "note", "no map yet: locker-gateway site import FILE")
         return

@@ -5,8 +5,14 @@ import shutil
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
+from gateway.trends import COUNTERS
 from sync.book import Book
+
+LINES_BYTES_MAX: Final = 2_600
+"""What lines may take of an entry: with 4,096 bytes and everything else that is measured it fits
+16 lines with names of everyday length. Of longer ones some are left out, and their number told."""
 
 
 def machine(data: Path, database: Path) -> dict[str, int]:
@@ -39,6 +45,22 @@ def site(book: Book, counters: Mapping[str, int]) -> dict[str, int]:
         **{f"doors_{state}": count for state, count in sorted(states.items())},
         **{f"boards_{name}": count for name, count in sorted(counters.items())},
     }
+
+
+def lines(told: Mapping[str, object]) -> dict[str, int]:
+    """Return the counters of each line as `Bank.health` has them, as far as an entry has room."""
+    values: dict[str, int] = {}
+    room, left_out = LINES_BYTES_MAX, 0
+    for name in sorted(told):
+        line = told[name]
+        assert isinstance(line, Mapping)
+        counted = {f"line_{name}_{counter}": int(line[counter]) for counter in COUNTERS}
+        room -= sum(len(f'"{key}":{value},') for key, value in counted.items())
+        if room < 0:
+            left_out += 1
+        else:
+            values |= counted
+    return values | ({"lines_left_out": left_out} if left_out else {})
 
 
 def doors(

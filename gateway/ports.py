@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from sync.entry import Lane
 from sync.store import Record
@@ -23,6 +23,11 @@ class ReadingPort(Protocol):
         """Output bits; empty for a board without outputs."""
         ...
 
+    @property
+    def values(self) -> tuple[int | None, ...]:
+        """What it measures, in thousandths; None for a broken sensor; empty where not asked for."""
+        ...
+
 
 class BoardPort(Protocol):
     """A controller board. Every call may raise `adapters.errors.AdapterError`.
@@ -39,8 +44,11 @@ class BoardPort(Protocol):
         `deadline` is on the event loop's clock: after it nothing is sent.
         """
 
-    async def read(self, *, urgent: bool = False) -> ReadingPort:
-        """Read inputs and outputs; `urgent` goes before idle polling of the same line."""
+    async def read(self, *, urgent: bool = False, measures: bool = False) -> ReadingPort:
+        """Read inputs and outputs, with `measures` what it measures too.
+
+        `urgent` goes before idle polling of the same line.
+        """
         ...
 
     async def all_off(self) -> None:
@@ -63,3 +71,15 @@ class StorePort(Protocol):
 
     async def close(self) -> None:
         """Finish what is under way and close."""
+
+
+class UpkeepPort(Protocol):
+    """What a site in use says of its wear, and the parts of a bundle beside its status."""
+
+    async def trends(self, door: int | None = None) -> dict[str, Any]:
+        """Return the report of `gateway.wear`, at most a minute old. Raises GatewayError."""
+        ...
+
+    async def parts(self) -> list[tuple[str, Any]]:
+        """Return (name, value), what matters most at the beginning."""
+        ...

@@ -137,6 +137,8 @@ class Book(Views):
             guard=(self.guard_level_ms, self.guard_witnessed_ms, self.witnessed_ms),
             last_at=self.last_at,
             anchor=self.anchor,
+            trials=self.trials,
+            commissioned=self.commissioned,
         ).encoded()
 
     @classmethod
@@ -334,6 +336,10 @@ class Book(Views):
                 rights.accept(ref, fact)
             case facts.SiteDecommissioned():
                 rights.decommission(ref)
+            case facts.LockIntended() | facts.LockEnded() | facts.SiteCommissioned():
+                self.holdings.install(ref, item.at, fact)
+                if fact.door in self.compartments:
+                    self.compartments[fact.door].last = ref
             case _ if fact.door is not None and facts.lane_of(fact) is Lane.CUSTODY:
                 self.holdings.fold_door(ref, item.at, fact, item.annex)
             case _:

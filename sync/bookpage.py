@@ -15,7 +15,7 @@ import msgspec
 
 from sync.errors import TheirsInvalid
 from sync.holdings import RETIRED_MAX, Holdings, identity_of
-from sync.records import Annex, At, Compartment, Epoch, Parcel, Retired, Stop
+from sync.records import Annex, At, Commissioned, Compartment, Epoch, Parcel, Retired, Stop
 from sync.rights import Rights
 from sync.sitemap import MapReader, SiteMap
 
@@ -30,6 +30,10 @@ LATER = {
 """Fields of the rights that the first version did not have, by where they stand. Empty they are
 left out: a book without them has the bytes that it always had, so an older snapshot can still be
 read, whatever was pruned behind it."""
+
+
+_LATER_HERE = (("map", "lines"), ("reading", "lines"), ("", "trials"), ("", "commissioned"))
+"""The same of the page itself and of its map: (where, field)."""
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,11 +52,17 @@ class Page(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     guard: tuple[int | None, int, int]
     last_at: At
     anchor: tuple[At, int, int] | None
+    trials: dict[str, str] = {}  # msgspec copies it
+    commissioned: Commissioned | None = None
 
     def encoded(self) -> bytes:
         """Return the page, keys sorted, without anything personal."""
         built = msgspec.to_builtins(self, str_keys=True)
         _leave_out(built["rights"])
+        for place, name in _LATER_HERE:
+            held = built[place] if place else built
+            if not held.get(name, True):
+                del held[name]
         return msgspec.json.encode(built, order="sorted")
 
     @classmethod
@@ -105,6 +115,8 @@ def holdings_of(page: Page, beside: Mapping[str, Annex]) -> Holdings:
         counters=page.counters,
         holders=holders,
         reader=page.reading,
+        trials=page.trials,
+        commissioned=page.commissioned,
     )
 
 

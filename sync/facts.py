@@ -14,8 +14,10 @@ import msgspec
 
 from sync.entry import Entry, Lane, Writer
 from sync.errors import TheirsInvalid
-from sync.fact import *  # noqa: F403  # one vocabulary, in three files that read in a sitting
+from sync.fact import *  # noqa: F403  # one vocabulary, in four files that read in a sitting
 from sync.fact import Basis, Fact, Outcome, Purpose, Scalar, Size
+from sync.installing import *  # noqa: F403
+from sync.installing import LockEnded, LockIntended, SiteCommissioned
 from sync.promises import *  # noqa: F403
 from sync.promises import (
     CapacityReleased,
@@ -104,7 +106,7 @@ class LanesTied(Fact, frozen=True, kw_only=True, tag="lanes.tied"):
 
 
 class ConfigSet(Fact, frozen=True, kw_only=True, tag="config.set"):
-    """One item of the site's map. `item` is `map` (a new map begins), `board` or `door`.
+    """One item of the site's map. `item` is `map` (a new map begins), `line`, `board` or `door`.
 
     `setting` is one setting, {"key", "value"}: the hub's versions, and the site's overrides, which
     end when a version of the hub has seen them.
@@ -388,7 +390,7 @@ AnyFact = Union[  # noqa: UP007  # forty bars read worse
     EpochOpened, FenceSet, FenceLifted, AlarmRaised, AlarmCleared, CompartmentFreed, GrantRevoked,
     TimeAnchored, LanesTied, ConfigSet,
     GrantIssued, CapabilityAccepted, CapabilityRefused, AccessJudged, KeyRotated,
-    SiteDecommissioned, AnnexErased,
+    SiteDecommissioned, AnnexErased, LockIntended, LockEnded, SiteCommissioned,
     OpenIntended, OpenEnded, DoorOpened, DoorClosed, DoorForced, DoorAjar,
     ParcelDeposited, ParcelCollected, ParcelClaimed, ParcelLeft, ParcelTakenBack,
     CompartmentDisabled, CompartmentEnabled, CompartmentDoubted, CompartmentChecked, CodeRefused,

@@ -10,7 +10,7 @@ from sync import canonical, facts
 from sync.custody import Custody, event_of, step
 from sync.errors import TheirsInvalid
 from sync.join import log_order
-from sync.records import Annex, At, Compartment, Intent, Parcel, Retired
+from sync.records import Annex, At, Commissioned, Compartment, Intent, Parcel, Retired
 from sync.sitemap import MapReader, SiteMap
 
 RETIRED_MAX: Final = 25_000
@@ -33,6 +33,24 @@ class Holdings:
     counters: dict[str, int] = field(default_factory=dict)
     holders: dict[str, list[str]] = field(default_factory=dict)
     reader: MapReader = field(default_factory=MapReader)
+    trials: dict[str, str] = field(default_factory=dict)
+    """Locks that an installer tried, by the intent that has no outcome yet."""
+    commissioned: Commissioned | None = None
+
+    def install(self, ref: str, at: At, fact: facts.AnyFact) -> None:
+        """Take what an installer did at the boards."""
+        match fact:
+            case facts.LockIntended():
+                self.trials[ref] = fact.lock
+            case facts.LockEnded(of=str(of)):
+                self.trials.pop(of, None)
+            case facts.SiteCommissioned():
+                self.commissioned = Commissioned(
+                    ref, at, fact.by, fact.boards, fact.doors, fact.passed, fact.failed,
+                    fact.report, fact.audit,
+                )  # fmt: skip
+            case _:
+                pass
 
     def configure(self, fact: facts.ConfigSet) -> None:
         """Take an item of the map; it changes when it is whole."""

@@ -35,6 +35,21 @@ class Intent:
     outcome: Outcome | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Commissioned:
+    """The last time somebody signed this site off: as `site.commissioned`, by its entry."""
+
+    ref: str
+    at: At
+    by: str
+    boards: int
+    doors: int
+    passed: int
+    failed: int
+    report: str
+    audit: bool = False
+
+
 @dataclass(slots=True)
 class Parcel:
     """A parcel on record. `identity` is `<tenant>/<TRACKING>/<piece>`, None once erased."""

@@ -8,7 +8,7 @@ from sync.custody import Custody
 from sync.fact import SIZES
 from sync.holdings import Holdings
 from sync.join import log_order, split
-from sync.records import Alarm, Compartment, Conflict, Grant, Parcel, Retired
+from sync.records import Alarm, Commissioned, Compartment, Conflict, Grant, Parcel, Retired
 from sync.rights import Rights
 from sync.sitemap import SiteMap
 
@@ -39,6 +39,16 @@ class Views:
     def parcels(self) -> dict[str, Parcel]:
         """The parcels on record, oldest first."""
         return self.holdings.parcels
+
+    @property
+    def trials(self) -> dict[str, str]:
+        """Locks that an installer tried, by the intent that has no outcome yet."""
+        return self.holdings.trials
+
+    @property
+    def commissioned(self) -> Commissioned | None:
+        """The last time this site was signed off."""
+        return self.holdings.commissioned
 
     @property
     def retired(self) -> deque[Retired]:

@@ -53,7 +53,7 @@ class Bank:
         self.stations: dict[str, Station] = {}
         self.lines: dict[str, list[Station]] = {line.name: [] for line in wiring.line}
         for spec in wiring.board:
-            board = make_board(spec.profile, spec.unit, baud=rates[spec.line].baud)
+            board = make_board(spec.profile, spec.unit, baud=spec.baud or rates[spec.line].baud)
             station = self.stations[spec.name] = Station(board, spec.name)
             self.lines[spec.line].append(station)
         self.coils: dict[Terminal, Coil] = {

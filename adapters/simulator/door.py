@@ -17,6 +17,7 @@ DOOR_FAULTS = {
     "sticky": (3, "opens at the VALUE-th pulse, or when pulled while the coil is on"),
     "jam": (1, "does not open, whatever the lock does"),
     "coil_open": (1, "the coil is broken: the latch never lets go"),
+    "energise_to_lock": (1, "latched only while the coil is on: the spring opens when it goes off"),
     "weak_supply": (600, "the coil needs VALUE ms more to let go"),
     "bounce": (80, "the door switch chatters for VALUE ms"),
     "switch_stuck_open": (1, "the door switch always says open"),
@@ -73,7 +74,11 @@ class Door:
     @property
     def locked(self) -> bool:
         """Say whether the door is shut and held by its latch."""
-        return self.latched and not self.is_open
+        return self._held and not self.is_open
+
+    @property
+    def _held(self) -> bool:
+        return self.coil_on if "energise_to_lock" in self.faults else self.latched
 
     # -- time and the coil
 
@@ -94,8 +99,12 @@ class Door:
     def coil(self, on: bool, now_ms: int) -> None:  # noqa: FBT001  # a state
         """Give or take the lock's current."""
         self.advance(now_ms)
+        went_off = self.coil_on and not on
         self.coil_on = on
-        if not on:
+        if "energise_to_lock" in self.faults:
+            if went_off and "coil_open" not in self.faults:
+                self._release(now_ms)
+        elif not on:
             self._forget("release")
             if not self.is_open and not self._expects("spring", "rebound"):
                 self.latched = True
@@ -138,7 +147,7 @@ class Door:
         self.latched = not self.coil_on
         self._forget("shut", "rebound")
         self._chatter(at_ms)
-        if self.coil_on and "coil_open" not in self.faults:
+        if self.coil_on and not self.faults.keys() & {"coil_open", "energise_to_lock"}:
             # The latch cannot catch while the coil holds it back: the spring opens again.
             self._events.append((at_ms + self.spec.open_ms, "spring"))
 
@@ -179,7 +188,7 @@ class Door:
     def pull(self, now_ms: int, hold_ms: int = 0) -> bool:
         """Pull at the door, for `hold_ms` if it does not give at once; say whether it is open."""
         self.advance(now_ms)
-        if not self.is_open and not self.latched and "jam" not in self.faults:
+        if not self.is_open and not self._held and "jam" not in self.faults:
             self._open(now_ms, "pulse")
         elif not self.is_open:
             self._pulled_until = now_ms + hold_ms

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from adapters.simulator import frames
+from adapters.simulator.advantech import Adam4100
 from adapters.simulator.boards import ILLEGAL_FUNCTION, Board
 from adapters.simulator.climate import XyMd02
 from adapters.simulator.waveshare import LINKAGE, NORMAL, WaveshareIo8, WaveshareRelay
@@ -51,6 +52,25 @@ class Active:
     sum: int = 0
 
 
+class Reflections:
+    """What a line without its 120 ohm does to answers: the longer and faster, the more are broken.
+
+    No dice: each byte adds to a count, at 9600 baud SHARE per mille and faster in proportion, and
+    each full thousand breaks the answer that filled it.
+    """
+
+    SHARE = 4
+    BAUD = 9600
+
+    def __init__(self) -> None:
+        self._sum = 0
+
+    def apply(self, frame: bytes, baud: int) -> bytes:
+        """Return the answer as it arrives."""
+        hits, self._sum = divmod(self._sum + len(frame) * self.SHARE * baud // self.BAUD, _THOUSAND)
+        return frames.corrupted(frame) if hits else frame
+
+
 RATES = {"lossy": 300, "corrupt": 1000, "truncated": 1000}
 """Faults that strike a share of the replies, with the share (per mille) meant by default."""
 ANSWERING = {
@@ -67,6 +87,7 @@ ANSWERING = {
 STATES = {
     "linkage": (1, "IO 8CH: every input drives its output"),
     "watchdog": (1, "WB-MR6C: trips into its safe state now"),
+    "ascii": (1, "ADAM 41xx: speaks its text protocol, as from the factory; deaf to Modbus"),
     "firmware_v1": (1, "old or AT-command firmware: no Modbus at all"),
     "flash_zero": (1, "Waveshare: a timed pulse of zero stays on"),
     "welded": (0, "the contact of channel VALUE never opens; read-back says on"),
@@ -130,6 +151,11 @@ class Station:
             return None
         return self._reply(*heard, struck)
 
+    def answer_text(self, text: bytes, now_ms: int) -> bytes | None:
+        """Give a line of text to the board; its answer, or None where it speaks none."""
+        self.board.advance(now_ms)
+        return None if "deaf" in self.active else self.board.hear_ascii(text)
+
     def _reply(self, unit: int, pdu: bytes, struck: dict[str, int]) -> Answer:
         self.replies += 1
         damage = Damage.NONE
@@ -154,7 +180,7 @@ class Station:
 
     def _set_state(self, fault: str, value: int, now_ms: int, *, on: bool) -> None:
         board = self.board
-        if fault == "firmware_v1":
+        if fault == "firmware_v1" or (fault == "ascii" and isinstance(board, Adam4100)):
             board.speaks_modbus = not on
         elif fault in ("welded", "contact_open"):
             self._set_contact(fault, value, now_ms, on=on)
@@ -166,10 +192,8 @@ class Station:
                 board.trip(now_ms)
         elif fault == "flash_zero" and isinstance(board, WaveshareRelay):
             board.flash_zero_latches = on
-        elif fault == "sensor_broken" and isinstance(board, XyMd02):
-            board.broken = on
-        elif fault == "clone_scale" and isinstance(board, XyMd02):
-            board.clone = on
+        elif fault in ("sensor_broken", "clone_scale") and isinstance(board, XyMd02):
+            setattr(board, "broken" if fault == "sensor_broken" else "clone", on)
         else:
             raise UnknownFault(f"{fault} on {board.model}")
 

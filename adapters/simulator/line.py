@@ -21,7 +21,7 @@ from typing import Self
 
 from adapters.simulator import frames
 from adapters.simulator.boards import Board
-from adapters.simulator.faults import Station
+from adapters.simulator.faults import Reflections, Station
 from adapters.simulator.live import Guard, new_guard
 from adapters.simulator.wire import Counters, Wire
 
@@ -30,9 +30,15 @@ _TERMIOS2 = struct.Struct("4IB19B2I")
 _CLOSED_POLL_S = 0.003
 _READ_MAX = 4096
 _STOP_S = 5.0
+_LATENCY_S = 0.016
+_UNDERSTOOD_NOT = frozenset({"swapped", "swapped_biased"})
 LINE_FAULTS = {
     "echo": "the adapter gives back what is sent",
     "swapped": "A and B are swapped: nobody understands anybody",
+    "swapped_biased": "the same on a line with bias: each turn of it reads as a zero byte",
+    "unterminated": "no 120 ohm at the ends: long and fast answers break, the more the longer",
+    "latency": "the adapter hands bytes over every 16 ms only",
+    "in_step": "boards of one number answer in step: what they say alike arrives clean",
     "stale": "the port takes bytes and gives none, until it is opened again",
 }
 """Faults of a serial line; unplugging is `unplug` and `replug`."""
@@ -80,6 +86,9 @@ class PtyLine:
         self.turnaround_ms = turnaround_ms
         self.wire = Wire(self._answers, strict=strict)
         self.faults: set[str] = set()
+        self._reflections = Reflections()
+        self._held = b""
+        self._hand_over_at = 0.0
         self.guard = guard or guard_of(self.stations)
         self.opened = False
         self._link = None if link is None else Path(link)
@@ -138,6 +147,7 @@ class PtyLine:
             raise KeyError(fault)
         (self.faults.add if on else self.faults.discard)(fault)
         self.wire.echo = "echo" in self.faults
+        self.wire.in_step = "in_step" in self.faults
 
     def __enter__(self) -> Self:
         self.start()
@@ -154,22 +164,37 @@ class PtyLine:
     # -- the boards
 
     def _answers(self, frame: bytes, baud: int) -> list[tuple[float, bytes]]:
-        opened = frames.open_rtu(frame)
-        if opened is None or "swapped" in self.faults:
+        if self.faults & _UNDERSTOOD_NOT:
             self.counters.garbled += 1
-            return []
-        unit, pdu = opened
+            # The line comes to rest at the wrong level: a start bit without an end.
+            return [(0.0, b"\0")] if "swapped_biased" in self.faults else []
+        opened = frames.open_rtu(frame)
+        self.counters.garbled += opened is None
         replies = []
         with self.guard() as now_ms:
             for station in self.stations:
                 if (station.board.baud or self.baud or baud) != baud:
                     self.counters.wrong_baud += 1
                     continue
-                answer = station.answer(unit, pdu, now_ms)
-                if answer is not None:
-                    data = answer.damage.apply(frames.rtu(answer.unit, answer.pdu))
-                    replies.append(((self.turnaround_ms + answer.after_ms) / 1000, data))
+                reply = self._reply(station, frame, opened, now_ms)
+                if reply is not None:
+                    after_ms, data = reply
+                    if "unterminated" in self.faults:
+                        data = self._reflections.apply(data, baud)
+                    replies.append(((self.turnaround_ms + after_ms) / 1000, data))
         return replies
+
+    def _reply(
+        self, station: Station, frame: bytes, opened: tuple[int, bytes] | None, now_ms: int
+    ) -> tuple[int, bytes] | None:
+        """(ms it comes late, bytes) of one board; what is no frame may be text to it."""
+        if opened is None:
+            text = station.answer_text(frame, now_ms)
+            return None if text is None else (0, text)
+        answer = station.answer(*opened, now_ms)
+        if answer is None:
+            return None
+        return answer.after_ms, answer.damage.apply(frames.rtu(answer.unit, answer.pdu))
 
     # -- the thread
 
@@ -189,6 +214,8 @@ class PtyLine:
     def _turn(self) -> None:
         """Wait for bytes, for the next piece due, or for a wish of another thread."""
         due = self.wire.next_due()
+        if self._held:
+            due = self._hand_over_at if due is None else min(due, self._hand_over_at)
         now = time.monotonic()  # noqa: TID251  # this room owns the wire's time
         wait = None if due is None else max(0.0, due - now)
         watch = [self._wake_r]
@@ -201,8 +228,18 @@ class PtyLine:
             os.read(self._wake_r, _READ_MAX)
         if self.plugged and (self._master in ready or not self.opened):
             self._read()
-        for piece in self.wire.pieces(time.monotonic()):  # noqa: TID251  # same
+        now = time.monotonic()  # noqa: TID251  # same
+        for piece in self.wire.pieces(now):
+            self._hold(piece, now)
+        if self._held and now >= self._hand_over_at:
+            piece, self._held = self._held, b""
             self._write(piece)
+
+    def _hold(self, piece: bytes, now: float) -> None:
+        """Hand over at once, or with everything else that comes until the adapter's timer ends."""
+        if not self._held:
+            self._hand_over_at = now + (_LATENCY_S if "latency" in self.faults else 0.0)
+        self._held += piece
 
     def _read(self) -> None:
         try:
@@ -257,6 +294,7 @@ class PtyLine:
         master, self._master = self._master, -1
         os.close(master)
         self.opened = False
+        self._held = b""
         self.wire.reset()
 
     def _ask(self, wanted: str) -> None:

@@ -83,6 +83,7 @@ class Wire:
         self.counters = Counters()
         self.strict = strict
         self.echo = False
+        self.in_step = False
         self._answerer = answerer
         self._chunk_s = chunk_s
         self._request: Request | None = None
@@ -142,6 +143,9 @@ class Wire:
             sending.started = True
             others = [s for s in self._sendings if s.started and s is not sending and not s.echo]
             if others and not sending.echo:
+                if self.in_step and others[0].data == sending.data and not others[0].sent:
+                    self._sendings.remove(sending)  # bit for bit over each other: one frame
+                    return []
                 self._collide(others[0], sending)
                 return []
             if self._request is not None and not sending.echo:

@@ -1,7 +1,8 @@
 """Wiren Board WB-MR6C v3: six relays, seven inputs, watchdog, safe state. HARDWARE.md 1.9, [B] V1.
 
 What the source does not tell is [M]: input mode 0 flips its relay at each press, behaviour 0 takes
-the safe position when polls stop and 1 keeps the state.
+the safe position when polls stop and 1 keeps the state. So is register 128, which holds the unit
+number, and that it and the rate count at once.
 """
 
 from functools import partial
@@ -12,7 +13,7 @@ from typing_extensions import override
 from adapters.simulator.boards import ON, Board, Point
 
 _REAL, _CMD_OFF, _CMD_ON, _CMD_TOGGLE = 96, 100, 108, 116
-_LEGACY, _POWER_ON, _POLL_LOSS_S, _POLL_TRIGGER, _BAUD = 5, 6, 8, 19, 110
+_LEGACY, _POWER_ON, _POLL_LOSS_S, _POLL_TRIGGER, _BAUD, _ADDRESS = 5, 6, 8, 19, 110, 128
 _MODE, _MODE_0, _DEBOUNCE, _DEBOUNCE_0 = 9, 16, 20, 27
 _COUNTER, _COUNTER_0, _INPUT_0 = 32, 39, 7
 _SAFE, _BEHAVIOUR, _RESTART, _TIMER, _ON_TIME = 930, 938, 1736, 1760, 1784
@@ -49,7 +50,16 @@ class WirenBoardMr6c(Board):
         self._cells(
             {_LEGACY: (0, range(4)), _POWER_ON: (0, range(3)), _POLL_TRIGGER: (0, range(2))}
         )
-        self._cells({_POLL_LOSS_S: (10, range(65535)), _BAUD: (96, range(12, 1153))})
+        self._cells({_POLL_LOSS_S: (10, range(65535))})
+        self.memory[_BAUD] = 96
+        self.holding[_BAUD] = Point(lambda: self.memory[_BAUD], self._set_rate, range(12, 1153))
+        self.holding[_ADDRESS] = Point(lambda: self.unit, self._readdress, range(1, 248))
+
+    def _set_rate(self, hundreds: int, _now_ms: int) -> None:
+        self.memory[_BAUD], self.baud = hundreds, 100 * hundreds
+
+    def _readdress(self, unit: int, _now_ms: int) -> None:
+        self.unit = unit
 
     def _cells(self, cells: dict[int, tuple[int, range]]) -> None:
         for address, (initial, allowed) in cells.items():

@@ -39,12 +39,16 @@ class LineSpec(_Spec, frozen=True, kw_only=True):
 
 
 class BoardSpec(_Spec, frozen=True, kw_only=True):
-    """One board: `profile` names its make and model, `unit` its address on the line."""
+    """One board: `profile` names its make and model, `unit` its address on the line.
+
+    `baud` is its own rate, where that is not the line's.
+    """
 
     name: Name
     line: Name
     profile: str
     unit: Annotated[int, Meta(ge=0, le=255)] = 1
+    baud: Annotated[int, Meta(ge=300, le=1_000_000)] | None = None
 
 
 class CompartmentSpec(_Spec, frozen=True, kw_only=True):

@@ -112,19 +112,32 @@ def pulse(channel: int, ms: int, *, as_json: bool, **target: Any) -> None:
 @_target_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def read(*, as_json: bool, **target: Any) -> None:
-    """Read all inputs and outputs of the board; nothing is written to it."""
-
-    async def work(board: Board) -> dict[str, object]:
-        found = await board.look()
-        return {"inputs": list(found.inputs), "outputs": list(found.outputs)}
-
-    said = _run(_target(target), work)
+    """Read all inputs, outputs and measures of the board; nothing is written to it."""
+    aim = _target(target)
+    found = _run(aim, lambda board: board.look(measures=True))
+    measured = [
+        {"name": measure.name, "thousandths": value}
+        for measure, value in zip(aim.profile.measures, found.values, strict=True)
+    ]
+    channels = {"inputs": list(found.inputs), "outputs": list(found.outputs)}
     if as_json:
-        click.echo(json.dumps(said))
+        click.echo(json.dumps({**channels, **({"measures": measured} if measured else {})}))
         return
-    for kind, states in said.items():
-        marks = "".join("1" if state else "0" for state in cast("list[bool]", states))
+    for kind, states in channels.items():
+        marks = "".join("1" if state else "0" for state in states)
         click.echo(f"{kind:8} {marks or '(none)'}")
+    for one in measured:
+        click.echo(f"{one['name']:12} {_measured(str(one['name']), one['thousandths'])}")
+
+
+_UNITS: Final = {"temperature": " degrees C", "humidity": " %", "distance": " mm"}
+
+
+def _measured(name: str, value: object) -> str:
+    """A measure for people; cycles are a plain count."""
+    if not isinstance(value, int):
+        return "sensor broken"
+    return f"{value / 1000:.1f}{_UNITS[name]}" if name in _UNITS else str(value)
 
 
 def _target(given: dict[str, Any]) -> Target:

@@ -15,6 +15,7 @@ from gateway.core import (
     deposit,
     doors,
     fence,
+    installing,
     keypad,
     pickup,
     service,
@@ -24,6 +25,7 @@ from gateway.core import (
 from gateway.core.inputs import (
     AccessTold,
     AnnexEraseAsked,
+    BenchAsked,
     BoardBack,
     BoardSilent,
     Button,
@@ -37,6 +39,7 @@ from gateway.core.inputs import (
     CourierRemoved,
     Decommissions,
     DoorSeen,
+    DoorServiced,
     DoorsWitnessed,
     DoorTested,
     EntriesArrived,
@@ -50,6 +53,8 @@ from gateway.core.inputs import (
     LanesMeasured,
     LinkDown,
     LinkUp,
+    LockTold,
+    LockTried,
     MapImported,
     Now,
     OccupancySeen,
@@ -58,6 +63,7 @@ from gateway.core.inputs import (
     PersistFailed,
     PulseDone,
     ServiceSet,
+    SiteSigned,
     SnapshotAsked,
     StaffCodeEntered,
     SupportChecked,
@@ -351,6 +357,8 @@ class Engine:
                 service.support_checked(state, asked)
             case ServiceSet():
                 service.set_service(state, asked)
+            case DoorServiced():
+                service.door_serviced(state, asked)
             case AnnexEraseAsked():
                 service.erase(state, asked)
             case FenceLiftAsked():
@@ -359,8 +367,23 @@ class Engine:
                 access.key_rotates(state, asked)
             case Decommissions():
                 access.decommission(state, asked)
+            case BenchAsked() | LockTried() | LockTold() | SiteSigned():
+                self._install(asked)
             case _:
                 state.answer(asked.token, "command.unknown")
+
+    def _install(self, asked: BenchAsked | LockTried | LockTold | SiteSigned) -> None:
+        match asked:
+            case BenchAsked():
+                installing.asked(self.state, asked)
+            case LockTried():
+                installing.tried(self.state, asked)
+            case LockTold():
+                installing.told(self.state, asked)
+            case SiteSigned():
+                installing.signed(self.state, asked)
+            case _:
+                assert_never(asked)
 
     def _seen(self) -> None:
         """A fence or a request may have waited to see this door."""
@@ -429,6 +452,8 @@ class Engine:
                 self._home(state.sessions[str(which)])
             case "cloud":
                 state.changed = True
+            case "trials":
+                installing.take_up(state)
             case "warn":
                 session = state.sessions[str(which)]
                 left = state.timers.get(("home", session.kiosk))

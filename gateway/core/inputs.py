@@ -364,6 +364,49 @@ class MapImported(Command):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BenchAsked(Command):
+    """An installer wants the boards: refused (`site.busy`) while anybody is at a door."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockTried(Command):
+    """An installer is about to pulse a coil by its place: `lock` is `<board>:<channel>`.
+
+    Answered once the intent is durable: its reference, and `deadline` (monotonic ms) in evidence.
+    Refused where a parcel may be behind the door that the map gives this lock (`door.occupied`).
+    """
+
+    lock: str
+    line: str
+    unit: int
+    ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockTold(Command):
+    """What came of the intent `of`: as in `lock.ended`."""
+
+    of: str
+    outcome: Literal["pulsed", "opened", "failed", "doubt"]
+    why: str = ""
+    took_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteSigned(Command):
+    """An installer signs this site off: the map, and what the proof said, in one turn.
+
+    `report` is the base64 SHA-256 of the report. The same map again writes no map.
+    """
+
+    map: SiteMap
+    report: str
+    passed: int
+    failed: int
+    audit: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CourierAdded(Command):
     """A courier's right; `tag` is the keyed tag (base64) of the typed secret, never the secret."""
 
@@ -406,6 +449,18 @@ class SupportChecked(Command):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSet(Command):
     """Take a compartment out of service (`enabled` false, with its reason) or back."""
+
+    door: int
+    enabled: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoorServiced(Command):
+    """An installer (`by`) takes a compartment out of service, with a reason, or back.
+
+    Refused (`service.others`) where somebody else took it out: support, the hub, a technician.
+    """
 
     door: int
     enabled: bool

@@ -37,6 +37,8 @@ def take_up(book: Book, settings: Settings, now: Now) -> tuple[Engine, list[Outp
         if opening is not None:
             engine.state.openings[door] = opening
             engine.state.timers["door", door] = now.mono_ms + settings.recover_ms
+    if book.trials:  # a start writes nothing: the first turn does
+        engine.state.timers["trials", 0] = now.mono_ms
     outputs = [AllOff(), *engine.begin()]
     engine.state.full = cloud.full(engine.state)
     engine.state.changed = True  # what the hub is owed goes on in the first turn

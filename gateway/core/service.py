@@ -10,6 +10,7 @@ from gateway.core.inputs import (
     Command,
     CourierAdded,
     CourierRemoved,
+    DoorServiced,
     DoorTested,
     EpochBegun,
     MapImported,
@@ -30,6 +31,11 @@ TEXT_MAX = 200
 """Characters of a name, reason or case: a few of the longest fit an entry of 4,096 bytes."""
 ITEM_BYTES_MAX = 2_048
 """One board or door of a map as written: leaves an entry room for its header."""
+
+INSTALLERS = "installer: "
+"""How the reason begins for which an installer took a compartment out of service."""
+STUCK = "door.stuck"
+"""Why the site itself takes one out: an installer is called for exactly this."""
 
 
 def malformed(asked: Command) -> str:
@@ -104,27 +110,38 @@ def take_snapshot(state: State) -> None:
 
 def import_map(state: State, imported: MapImported) -> None:
     """Replace the map, unless a compartment that holds something would vanish."""
-    gone = set(state.book.map.doors) - set(imported.map.doors)
+    code, evidence = map_refusal(state, imported.map)
+    if code:
+        state.answer(imported.token, code, "", **evidence)
+        return
+    ref = write_map(state, imported.map)
+    state.answer(imported.token, ref=ref, doors=len(imported.map.doors))
+
+
+def map_refusal(state: State, wanted: sitemap.SiteMap) -> tuple[str, dict[str, int]]:
+    """Return why this map cannot be the site's, with the evidence; nothing where it can."""
+    gone = set(state.book.map.doors) - set(wanted.doors)
     for door in sorted(gone):
         if state.compartment(door).custody is not Custody.FREE or door in state.openings:
-            state.answer(imported.token, "map.in_use", door=door)
-            return
-    if not imported.map.doors or len(imported.map.doors) > codes.DIGITS_BY_COMPARTMENTS[-1][0]:
-        state.answer(imported.token, "map.size", doors=len(imported.map.doors))
-        return
-    if not _fits_entries(imported.map):
-        state.answer(imported.token, "map.malformed")
-        return
+            return "map.in_use", {"door": door}
+    if not wanted.doors or len(wanted.doors) > codes.DIGITS_BY_COMPARTMENTS[-1][0]:
+        return "map.size", {"doors": len(wanted.doors)}
+    return ("", {}) if _fits_entries(wanted) else ("map.malformed", {})
+
+
+def write_map(state: State, wanted: sitemap.SiteMap) -> str:
+    """Write a whole map; return its first entry."""
     refs = [
         state.write(facts.ConfigSet(item=item, value=value))
-        for item, value in sitemap.items(imported.map)
+        for item, value in sitemap.items(wanted)
     ]
-    state.answer(imported.token, ref=refs[0], doors=len(imported.map.doors))
+    return refs[0]
 
 
 def _fits_entries(site: sitemap.SiteMap) -> bool:
     """Return whether the items can be written, and are found again under their names."""
     named = all(name == board.name for name, board in site.boards.items())
+    named = named and all(name == line.name for name, line in site.lines.items())
     numbered = all(1 <= number == door.number for number, door in site.doors.items())
     try:
         lengths = [len(canonical.encode(value)) for _, value in sitemap.items(site)]
@@ -202,7 +219,7 @@ def door_tested(state: State, asked: DoorTested) -> None:
     if door not in state.book.map.doors:
         state.answer(asked.token, "door.unknown", door=door)
         return
-    if _may_hold(state, door) or fence.holds(state, door):
+    if may_hold(state, door) or fence.holds(state, door):
         state.answer(asked.token, "door.occupied", door=door)
         return
     refused, wait_s = doors.refusal(state, door)
@@ -215,7 +232,7 @@ def door_tested(state: State, asked: DoorTested) -> None:
     )
 
 
-def _may_hold(state: State, door: int) -> bool:
+def may_hold(state: State, door: int) -> bool:
     """Return whether somebody's parcel may be behind this door: on record, or seen by a sensor.
 
     A doubt without a parcel on record may be looked into once the compartment is out of service.
@@ -281,6 +298,30 @@ def set_service(state: State, asked: ServiceSet) -> None:
         return
     by, why = f"support:{asked.by}", "" if asked.enabled else asked.reason or "asked"
     state.answer(asked.token, ref=flag(state, asked.door, by, why))
+
+
+def door_serviced(state: State, asked: DoorServiced) -> None:
+    """Take a compartment out of service for an installer, or back: never what others took out.
+
+    The book knows the writer and the reason of a flag. Back comes what an installer took out, or
+    the site because the door was stuck; a flag of the hub, of support or of a technician stays, and
+    no second reason is written over it, which would make it an installer's.
+    """
+    door = asked.door
+    if door not in state.book.map.doors:
+        state.answer(asked.token, "door.unknown", door=door)
+        return
+    register = state.book.rights.service.get(door)
+    standing = register.standing() if register else {}
+    whys = {voice: why for voice, why in standing.items() if why}
+    own = whys.get("s", "")
+    if "h" in whys or (own and own != STUCK and not own.startswith(INSTALLERS)):
+        state.answer(asked.token, "service.others", door=door, why=state.compartment(door).disabled)
+    elif asked.enabled is not bool(whys):  # it is so already
+        state.answer(asked.token, door=door)
+    else:
+        why = "" if asked.enabled else INSTALLERS + (asked.reason or "asked")
+        state.answer(asked.token, ref=flag(state, door, f"installer:{asked.by}", why), door=door)
 
 
 def flag(state: State, door: int, by: str, why: str) -> str:

@@ -46,7 +46,8 @@ NO_NEWS = (
     facts.CodeRefused, facts.LanesTied, facts.AnnexErased, facts.SnapshotTaken, facts.DoorAjar,
     facts.DoorOpened, facts.AlarmRaised, facts.AlarmCleared, facts.CompartmentFreed,
     facts.HealthSampled, facts.GrantIssued, facts.CapabilityRefused, facts.AccessJudged,
-    facts.KeyRotated, facts.SiteDecommissioned,
+    facts.KeyRotated, facts.SiteDecommissioned, facts.LockIntended, facts.LockEnded,
+    facts.SiteCommissioned,
 )  # fmt: skip
 """Own entries after which nothing is to be done for the cloud (`gateway.core.cloud`)."""
 

@@ -12,6 +12,7 @@ class BoardDouble:
     def __init__(self, inputs: int = 8, outputs: int = 8) -> None:
         self.inputs = [False] * inputs
         self.outputs = [False] * outputs
+        self.values: list[int | None] = []
         self.calls: list[str] = []
         self.pulses: list[tuple[int, int]] = []
         self.trouble: Exception | None = None
@@ -42,14 +43,15 @@ class BoardDouble:
         await asyncio.sleep(ms / 1000)
         self.on -= 1
 
-    async def read(self, *, urgent: bool = False) -> Reading:
+    async def read(self, *, urgent: bool = False, measures: bool = False) -> Reading:
         self.calls.append("read!" if urgent else "read")
         await asyncio.sleep(0)
         self.looked.set()
         if self.trouble:
             raise self.trouble
         bits = self.next_reads.pop(0) if self.next_reads else self.inputs
-        return Reading(inputs=tuple(bits), outputs=tuple(self.outputs))
+        values = tuple(self.values) if measures else ()
+        return Reading(inputs=tuple(bits), outputs=tuple(self.outputs), values=values)
 
     async def all_off(self) -> None:
         self.calls.append("all_off")

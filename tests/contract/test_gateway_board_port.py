@@ -6,11 +6,16 @@ from typing import Any
 
 import pytest
 
+from adapters.bus import Line, TcpSpec
 from adapters.errors import AdapterError
+from adapters.profiles import load
+from adapters.simulator.faults import Station
+from adapters.simulator.models import make_board
+from adapters.simulator.server import TcpServer
 from adapters.simulator.site import Site as SimulatedSite
 from adapters.simulator.wiring import parse as parse_wiring
 from gateway import config
-from gateway.bank import Bank, known
+from gateway.bank import Bank, LockBoard, known
 from gateway.mapfile import parse as parse_map
 from gateway.ports import BoardPort
 from tests.contract.boards_double import BoardDouble
@@ -94,3 +99,18 @@ def test_profiles_are_known_to_maps_by_what_they_offer() -> None:
     relays = known("waveshare-rtu-relay-8")
     assert relays is not None
     assert (relays.outputs, relays.inputs) == (8, 0)
+
+
+async def test_a_sensor_board_is_asked_what_it_measures_so_that_its_silence_is_seen() -> None:
+    station = Station(make_board("xy-md02", 3))
+    async with TcpServer([station], framing="rtu") as server:
+        line = Line(TcpSpec("127.0.0.1", server.port, "rtu_over_tcp", 115_200))
+        await line.open()
+        board = LockBoard(line, load("xy-md02"), 3)
+        await board.start()
+        assert (await board.read()).values == (21_500, 48_000)
+        assert (await board.read(measures=False)).values == ()
+        station.inject("deaf", 0)
+        with pytest.raises(AdapterError):
+            await board.read()
+        await line.close()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from click.testing import CliRunner, Result
 
+from adapters.simulator.climate import XyMd02
 from adapters.simulator.line import PtyLine
 from adapters.simulator.models import make_board
 from adapters.simulator.server import TcpServer
@@ -39,6 +40,38 @@ def test_read_gives_inputs_and_outputs_as_json(bus: str) -> None:
 def test_read_for_people(bus: str) -> None:
     result = run("read", *serial(bus))
     assert result.output == "inputs   00000000\noutputs  00000000\n"
+
+
+def test_read_says_what_a_sensor_measures_and_that_nobody_is_there() -> None:
+    sensor = XyMd02(3)
+    sensor.temperature_decidegree = -105
+    with PtyLine([sensor], turnaround_ms=1) as line:
+        asked = ("--profile", "xy-md02", "--serial", line.path, "--baud", "115200", "--unit")
+        result = run("read", *asked, "3")
+        said = "temperature  -10.5 degrees C\nhumidity     48.0 %\n"
+        assert result.output == f"inputs   (none)\noutputs  (none)\n{said}"
+        sensor.broken = True
+        assert "temperature  sensor broken\n" in run("read", *asked, "3").output
+        result = run("read", *asked, "3", "--json")
+        assert json.loads(result.output)["measures"][1] == {
+            "name": "humidity",
+            "thousandths": None,
+        }
+        assert run("read", *asked, "4").exit_code != 0
+
+
+def test_read_counts_the_cycles_of_relays() -> None:
+    result = run_at_moxa("read")
+    assert result.output.splitlines()[2:] == ["cycles       0"] * 6
+
+
+def run_at_moxa(*arguments: str) -> Result:
+    async def over_tcp() -> Result:
+        async with TcpServer([make_board("moxa-e1214")]) as server:
+            aim = ("--profile", "moxa-e1214", "--tcp", f"127.0.0.1:{server.port}", "--unit", "1")
+            return await asyncio.to_thread(run, *arguments, *aim)
+
+    return asyncio.run(over_tcp())
 
 
 def test_pulse_says_what_was_seen(bus: str) -> None:

@@ -10,6 +10,7 @@ from adapters.board import Board
 from adapters.bus import Line, SerialSpec, TcpSpec
 from adapters.errors import BusError, LinkDown, TimedOut
 from adapters.profiles import load, names
+from adapters.simulator.climate import XyMd02
 from adapters.simulator.faults import Station
 from adapters.simulator.line import PtyLine, guard_of
 from adapters.simulator.live import Guard
@@ -78,7 +79,10 @@ async def test_start_read_pulse_and_read_again(name: str) -> None:
             changes = station.board.drain()
             assert [(change.channel, change.on) for change in changes] == [(3, True), (3, False)]
             # The off of a software pulse may wait for the exchange in flight.
-            assert 250 <= changes[1].at_ms - changes[0].at_ms <= 1000
+            on_ms = changes[1].at_ms - changes[0].at_ms
+            assert 250 <= on_ms <= 1000
+            if board.profile.actions and board.profile.actions.way == "board":
+                assert on_ms == 300, "the board itself ended it, not our looking after it"
             assert not any((await board.read()).outputs)
         values = (await board.read(measures=True)).values
         assert values == MEASURED.get(name, (None,) * len(board.profile.measures))
@@ -99,6 +103,47 @@ async def test_each_input_is_seen_on_its_channel(name: str) -> None:
                 async with asyncio.timeout(HANG_S):  # some boards debounce
                     while (await board.read()).inputs != wanted:
                         pass
+
+
+async def test_a_door_switch_that_works_a_lock_is_stopped_before_the_board_is_used() -> None:
+    async with on_line("waveshare-rtu-relay-d") as (board, station, _, guard):
+        with guard() as now_ms:
+            station.board.set_input(3, True, now_ms)
+            assert station.board.outputs(now_ms)[3]
+        assert (await board.look()).outputs[3], "looking changes nothing"
+        await board.start()
+        assert board.corrected == ("output_mode",)
+        with guard() as now_ms:
+            assert not any(station.board.outputs(now_ms))
+            station.board.set_input(4, True, now_ms)
+            assert not any(station.board.outputs(now_ms))
+
+
+async def test_every_second_register_is_put_right_and_the_others_are_left_alone() -> None:
+    async with on_line("adam-4150") as (board, station, _, _guard):
+        await board.start()
+        assert set(board.corrected) == {"output_mode", "low_time"}
+        times = [station.board.memory[address] for address in range(14, 30)]
+        assert times == [10, 0] * 8
+        station.board.drain()
+        station.board.memory[15] = 7
+        await board.start()
+        assert set(board.corrected) == {"low_time_high_word"}
+        assert [station.board.memory[address] for address in (14, 15)] == [10, 0]
+        assert station.board.drain() == []
+
+
+async def test_a_broken_sensor_is_told_from_a_cold_one() -> None:
+    async with on_line("xy-md02") as (board, station, line, _):
+        sensor = station.board
+        assert isinstance(sensor, XyMd02)
+        sensor.temperature_decidegree = -184
+        assert (await board.read(measures=True)).values == (-18_400, 48_000)
+        sensor.broken = True
+        assert (await board.look(measures=True, urgent=True)).values == (None, None)
+        before = line.counters.sent
+        assert (await board.read()).values == ()
+        assert line.counters.sent == before, "measures are asked for, or not read"
 
 
 @pytest.mark.parametrize("name", ["waveshare-rtu-relay-8", "eletechsup-r421"])

@@ -3,6 +3,7 @@
 import http.client
 import ssl
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,11 @@ ASKED = {
     ("GET", "/api/me"): "/api/me",
     ("GET", "/api/status"): "/api/status",
     ("POST", "/api/doors/{door}/test"): "/api/doors/1/test",
+    ("POST", "/api/doors/{door}/service"): "/api/doors/1/service",
+    ("GET", "/api/trends"): "/api/trends",
     ("GET", "/api/diagnostics"): "/api/diagnostics",
 }
-OPEN = 200, 303, 403  # 403: its form or body is missing here, but it may be asked
+OPEN = 200, 303, 403, 409  # 403, 409: its form or body is missing, but it may be asked
 # SECURITY.md 1: the installer tests doors and exports diagnostics; a browser has fewer rights.
 MAY: dict[tuple[str, str], tuple[str, ...]] = {
     ("GET", "/"): ("nobody", "session", "certificate"),
@@ -43,6 +46,8 @@ MAY: dict[tuple[str, str], tuple[str, ...]] = {
     ("GET", "/api/me"): ("session", "certificate"),
     ("GET", "/api/status"): ("session", "certificate"),
     ("POST", "/api/doors/{door}/test"): ("session", "certificate"),
+    ("POST", "/api/doors/{door}/service"): ("session", "certificate"),
+    ("GET", "/api/trends"): ("session", "certificate"),
     ("GET", "/api/diagnostics"): ("certificate",),
 }
 NOT_HERE = (
@@ -166,7 +171,16 @@ async def test_an_installer_sees_no_parcel_and_opens_no_door_with_one(
         assert {row["door"]: row["custody"] for row in told["doors"]}[door] == "held"
         _sees_nothing(told, secret, tracking)
     bundle = (await everybody["certificate"].ask("GET", "/api/diagnostics")).json
-    assert {"version", "config", "machine", "installers", "doors"} <= bundle.keys()
+    assert {
+        "versions",
+        "config",
+        "machine",
+        "installers",
+        "doors",
+        "doctor",
+        "trends",
+        "map",
+    } <= bundle.keys()
     _sees_nothing(bundle, secret, tracking)
     _sees_nothing((await everybody["session"].ask("GET", "/")).body.decode(), secret, tracking)
 
@@ -186,7 +200,7 @@ async def test_the_name_on_record_is_the_certificates_own(stage: LanStand, tmp_p
         asked.append(command)
         return await keep(command)
 
-    stage.office.site = type(site)(site.now, ask, site.status, site.tell)
+    stage.office.site = replace(site, ask=ask)
     gateway = await stage.paired(tmp_path / "xdg")
     caller = Browser(stage.address, gateway.own)
     await caller.ask("POST", f"/api/doors/{DOORS}/test", b'{"by":"eva"}')

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from certs import lan
 from gateway import local, site
 from gateway.core.outputs import Answer
+from gateway.doctor import Known
+from gateway.upkeep import Upkeep
 from gateway.web.installer import listener as listener_module
 from gateway.web.installer.listener import Listener
 from gateway.web.installer.office import Office, Site
@@ -79,11 +81,12 @@ async def listening(folder: Path) -> AsyncIterator[tuple[int, Office, list[Any]]
         return Answer("")
 
     status: dict[str, Any] = {"site": "s", "health": {"ok": True}}
-    office = Office(folder, Site(local.nobody, ask, lambda: status, lambda *_: None))
+    upkeep = Upkeep(None, folder, Known)
+    office = Office(folder, Site(local.nobody, ask, lambda: status, lambda *_: None, upkeep))
     office.lan.renew(["127.0.0.1"], 1_790_000_000)
     office.open_window("eva", "anna")
     runner = web.AppRunner(
-        Listener(office, dict).app, access_log=None, handle_signals=False, shutdown_timeout=0.1,
+        Listener(office).app, access_log=None, handle_signals=False, shutdown_timeout=0.1,
         lingering_time=0.0,
     )  # fmt: skip
     await runner.setup()
@@ -116,7 +119,8 @@ def test_any_request_and_proof_pair_nobody(folder: Path, csr: bytes, proof: byte
     async def ask(_: Any) -> Answer:
         raise AssertionError
 
-    office = Office(folder, Site(local.nobody, ask, dict, lambda *_: None))
+    upkeep = Upkeep(None, folder, Known)
+    office = Office(folder, Site(local.nobody, ask, dict, lambda *_: None, upkeep))
     office.lan.renew(["127.0.0.1"], 1_790_000_000)
     window = office.open_window("eva", "anna")
     good = lan.proof(window.secret, office.lan.pin, "ab" * 32)

@@ -18,6 +18,13 @@ from adapters.reading import Read, Request, Write, answer_pdu_bytes, request_pdu
         ("eletechsup-r421", [Write(6, 4, (0x0601,))], [Write(6, 4, (0x0200,))]),
         ("moxa-e1211", [Write(5, 3, (0xFF00,))], [Write(5, 3, (0,))]),
         ("wirenboard-wb-mr6c-v3", [Write(6, 1787, (4,)), Write(5, 3, (0xFF00,))], []),
+        ("waveshare-rtu-relay-d", [Write(5, 0x0203, (4,))], []),
+        ("eletechsup-n4d3e16", [Write(6, 4, (0x0100,))], [Write(6, 4, (0,))]),
+        ("wellpro-wp8028", [Write(5, 3, (0xFF00,))], [Write(5, 3, (0,))]),
+        ("adam-4150", [Write(16, 36, (4000, 0)), Write(16, 52, (1, 0))], []),
+        ("adam-4168", [Write(16, 22, (4000, 0)), Write(16, 38, (1, 0))], []),
+        ("adam-6060", [Write(5, 19, (0xFF00,))], [Write(5, 19, (0,))]),
+        ("generic-4x0", [Write(5, 3, (0xFF00,))], [Write(5, 3, (0,))]),
     ],
 )
 def test_pulse_3_for_400_ms(name: str, start: list[Write], stop: list[Write]) -> None:
@@ -92,6 +99,23 @@ def test_states_follow_the_channels_and_the_sense() -> None:
         ("moxa-e1214", Write(5, 16, (0xFF00,))),
         ("moxa-e1211", Write(15, 0, (1,) * 16)),
         ("wirenboard-wb-mr6c-v3", Write(5, 108, (0xFF00,))),
+        ("waveshare-rtu-relay-d", Write(5, 0x0400, (7,))),
+        ("waveshare-rtu-relay-d", Write(5, 0x00FF, (0xFF00,))),
+        ("eletechsup-n4d3e16", Write(6, 0x0070, (1,))),
+        ("eletechsup-n4d3e16", Write(16, 0x0070, (0,))),
+        ("eletechsup-n4d3e16", Write(6, 0x0003, (1,))),
+        ("eletechsup-n4d3e16", Write(16, 0x0001, (0, 1))),
+        ("eletechsup-n4d3e16", Write(6, 0x0010, (0x0200,))),
+        ("wellpro-wp8025", Write(15, 0, (1,) * 8)),
+        ("wellpro-wp8027", Write(15, 8, (1,) * 8)),
+        ("adam-4150", Write(5, 16, (0xFF00,))),
+        ("adam-4168", Write(15, 16, (0, 0, 1))),
+        ("adam-4150", Write(6, 302, (0xFF,))),
+        ("adam-4150", Write(6, 46, (1,))),
+        ("adam-4168", Write(16, 48, (1, 0))),
+        ("adam-6060", Write(15, 16, (1,) * 6)),
+        ("adam-6050", Write(6, 302, (1,))),
+        ("generic-8x8", Write(15, 0, (1,) * 8)),
     ],
 )
 def test_named_dangers_are_forbidden_by_rule(name: str, write: Write) -> None:
@@ -114,6 +138,24 @@ def test_named_dangers_are_forbidden_by_rule(name: str, write: Write) -> None:
 def test_what_no_action_writes_is_refused_too(write: Write) -> None:
     profile = load("waveshare-rtu-relay-8")
     assert plan.forbidden_by(profile, write) is None
+    reason = plan.refusal(profile, plan.allowed_writes(profile), write)
+    assert reason == "no action of the profile writes this"
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("adam-4150", Write(16, 46, (0, 0))),  # a count of 0 has no end
+        ("adam-4150", Write(16, 46, (2, 0))),
+        ("adam-4168", Write(16, 16, (0, 4000))),  # the other word order: hours
+        ("adam-4168", Write(16, 16, (10_001, 0))),
+        ("adam-4168", Write(16, 17, (4000, 0))),  # between two channels
+        ("generic-8x8", Write(5, 8, (0xFF00,))),
+        ("urm14", Write(6, 2, (13,))),
+    ],
+)
+def test_no_count_no_time_and_no_channel_but_those_of_an_action(name: str, write: Write) -> None:
+    profile = load(name)
     reason = plan.refusal(profile, plan.allowed_writes(profile), write)
     assert reason == "no action of the profile writes this"
 

@@ -286,6 +286,21 @@ def test_every_shipped_profile_loads_and_is_named_as_its_file() -> None:
         "moxa-e1211",
         "moxa-e1214",
         "wirenboard-wb-mr6c-v3",
+        "waveshare-rtu-relay-d",
+        "eletechsup-r421-16",
+        "eletechsup-n4d3e16",
+        "wellpro-wp8025",
+        "wellpro-wp8026",
+        "wellpro-wp8027",
+        "wellpro-wp8028",
+        "adam-4150",
+        "adam-4168",
+        "adam-6050",
+        "adam-6060",
+        "xy-md02",
+        "md02",
+        "shtc3",
+        "urm14",
     }
     for name in names():
         assert load(name).profile == name
@@ -293,11 +308,43 @@ def test_every_shipped_profile_loads_and_is_named_as_its_file() -> None:
 
 def test_doctor_warns_of_boards_that_leave_a_coil_on_when_we_are_killed() -> None:
     risky = {name for name in names() if not load(name).caps_survive_kill}
-    assert risky == {"moxa-e1211", "moxa-e1214"}
-    for name in names():
+    assert risky == {
+        *("adam-6050", "adam-6060", "eletechsup-n4d3e16", "moxa-e1211", "moxa-e1214"),
+        *("wellpro-wp8025", "wellpro-wp8027", "wellpro-wp8028"),
+    }
+    for name in [*names(), "generic-8x8"]:
+        risky |= {"generic-8x8"}
         said = " ".join(load(name).doctor())
         assert ("killed" in said) == (name in risky)
         assert f"proven by {load(name).level} only" in said
+
+
+@pytest.mark.parametrize(("outputs", "inputs"), [(1, 0), (8, 8), (16, 4), (64, 64)])
+def test_a_board_nobody_knows_is_made_from_its_name(outputs: int, inputs: int) -> None:
+    name = f"generic-{outputs}x{inputs}"
+    made = load(name)
+    assert made is load(name)
+    assert made.profile == name
+    assert name not in names()
+    assert made.outputs is not None
+    assert len(made.outputs.at()) == outputs
+    assert (len(made.inputs.at()) if made.inputs else 0) == inputs
+    assert not made.caps_survive_kill
+    assert made.level == "datasheet"
+    assert made.identity == ()
+    assert any("nobody has proven" in note.lower() for note in made.notes)
+    assert made.actions is not None
+    assert made.actions.way == "software"
+
+
+@pytest.mark.parametrize(
+    "points", ["0x1", "65x1", "1x65", "08x1", "8x08", "8x", "x8", "8x8x8", "8x8\n", "٨x8", "-1x1"]
+)
+def test_a_generic_board_has_its_bounds(points: str) -> None:
+    with pytest.raises(ProfileInvalid) as caught:
+        load(f"generic-{points}")
+    assert caught.value.code == "profile.unknown"
+    assert "generic-OUTPUTSxINPUTS" in str(caught.value)
 
 
 def test_an_unknown_profile_is_refused_with_the_known_ones() -> None:

@@ -59,7 +59,7 @@ def test_every_make_has_a_transcript() -> None:
 
 @pytest.mark.parametrize("model", sorted(MODELS))
 def test_transcript(model: str) -> None:
-    board, now, reply = make_board(model), 0, None
+    board, now, reply = make_board(model, 12 if model == "urm14" else 1), 0, None
     text = (FOLDER / f"{model}.txt").read_text("utf-8")
     said = 0
     for number, line in enumerate(text.splitlines(), 1):
@@ -77,6 +77,15 @@ def test_transcript(model: str) -> None:
         elif words.startswith("in "):
             channel, active = map(int, words[3:].split())
             board.set_input(channel, bool(active), now)
+        elif words == "install":
+            board.install()
+        elif words == "boot":
+            board.power_on(now)
+        elif words.startswith("ascii "):
+            asked, _, answered = words[6:].partition(" = ")
+            heard = board.hear_ascii(asked.encode() + b"\r")
+            said += 1
+            assert heard == (None if answered == "none" else answered.encode() + b"\r"), line
         elif words.startswith("out "):
             got_out = "".join("1" if on else "." for on in board.outputs(now))
             assert got_out == words[4:].strip(), f"line {number}: {line}"

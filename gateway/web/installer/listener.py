@@ -12,6 +12,8 @@
 | GET /api/me            | -      | yes     | yes         | who asks, and may do what            |
 | GET /api/status        | -      | yes     | yes         | doors and health, no parcels         |
 | POST /api/doors/N/test | -      | yes     | yes         | opens an empty compartment once      |
+| POST .../N/service     | -      | yes     | yes         | out of service, or back              |
+| GET /api/trends        | -      | yes     | yes         | what wears out, as the log tells     |
 | GET /api/diagnostics   | -      | -       | yes         | a bundle for whoever helps from afar |
 
 Anything else, and everything else before pairing, is one and the same 401. A POST must come from
@@ -25,8 +27,8 @@ import binascii
 import ipaddress
 import re
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Annotated, Any, Final, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 from aiohttp import hdrs, web
@@ -35,9 +37,10 @@ from certs import authority, lan, tls
 from certs.errors import CertsError
 from gateway.core.inputs import DoorTested
 from gateway.errors import GatewayError, Overloaded
-from gateway.web.installer import page
+from gateway.web.installer import page, service
 from gateway.web.installer.gate import Gate
 from gateway.web.installer.office import NOBODY, AccessRefused, Caller, Office
+from gateway.web.installer.service import ServiceBody, public
 from gateway.web.installer.sessions import SESSION_MS
 from gateway.web.installer.window import PairRefused
 from sync.places import SERVER
@@ -64,6 +67,8 @@ RIGHTS: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("GET", "/api/me"): PAIRED,
     ("GET", "/api/status"): PAIRED,
     ("POST", "/api/doors/{door}/test"): PAIRED,
+    ("POST", "/api/doors/{door}/service"): PAIRED,
+    ("GET", "/api/trends"): PAIRED,
     ("GET", "/api/diagnostics"): frozenset({"certificate"}),
 }
 SECURITY_HEADERS: Final = {
@@ -79,11 +84,10 @@ SECURITY_HEADERS: Final = {
     "Server": SERVER,
     "X-Content-Type-Options": "nosniff",
 }
-STATUS_KEYS: Final = ("site", "health", "lines", "boards")
-DOOR_KEYS: Final = ("door", "size", "custody", "open", "occupied", "disabled", "openings")
+ACTS: Final = {"/test": "door.test", "/service": "door.service"}
+"""What is on record of a refusal, by the end of the path."""
 UNKNOWN: Final = AccessRefused("access.unknown", "Pair this device first", status=401)
 
-Bundle = Callable[[], Mapping[str, Any]]
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _Body = TypeVar("_Body")
 _CALLER: Final = web.RequestKey("installer_caller", Caller)
@@ -101,12 +105,11 @@ class _PairBody(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Listener:
-    """The application over an office. `bundle` is what diagnostics has beside the status."""
+    """The application over an office."""
 
-    def __init__(self, office: Office, bundle: Bundle) -> None:
+    def __init__(self, office: Office) -> None:
         self.office = office
         self.gate: Gate | None = None
-        self._bundle = bundle
         self._tests: deque[int] = deque(maxlen=TESTS_PER_MINUTE)
         handlers: dict[str, _Handler] = {
             "/": self._page,
@@ -119,6 +122,8 @@ class Listener:
             "/api/me": self._me,
             "/api/status": self._status,
             "/api/doors/{door}/test": self._test,
+            "/api/doors/{door}/service": self._service,
+            "/api/trends": self._trends,
             "/api/diagnostics": self._diagnostics,
         }
         self.app = web.Application(middlewares=[self._surround], client_max_size=BODY_BYTES_MAX)
@@ -193,9 +198,10 @@ class Listener:
         status = 503 if isinstance(error, Overloaded) else 403
         if request.path == "/pair/session":
             return self._stranger(request, why=code, status=403)
-        if request.path.endswith("/test"):
-            self.office.refused("door.test", caller, code)
-            status = 409
+        for path, what in ACTS.items():
+            if request.path.endswith(path):
+                self.office.refused(what, caller, code)
+                status = 409
         plain = {key: str(value) for key, value in error.evidence.items() if key != "cause"}
         return _json({"code": code, "remedy": remedy, "evidence": plain}, status=status)
 
@@ -296,10 +302,7 @@ class Listener:
     async def _test(self, request: web.Request) -> web.StreamResponse:
         caller: Caller = request[_CALLER]
         is_form = await self._check_token(request)
-        text = request.match_info["door"]
-        if not _number(text):
-            raise GatewayError("door.unknown", "Take a number from the map")
-        door, code = int(text), ""
+        door, code = service.number(request.match_info["door"]), ""
         try:
             await self._tried(caller, door)
         except GatewayError as error:
@@ -313,37 +316,35 @@ class Listener:
 
     async def _tried(self, caller: Caller, door: int) -> None:
         """Have the site open a door; raises GatewayError with its reason."""
-        now = self.office.site.now()
-        times = self._tests
-        if len(times) == times.maxlen and now.mono_ms - times[0] < MINUTE_MS:
-            raise GatewayError("door.rate", "Wait a minute", doors=TESTS_PER_MINUTE)
-        times.append(now.mono_ms)
-        asked = DoorTested(now=now, token="", by=caller.name, door=door)
+        self._pace()
+        asked = DoorTested(now=self.office.site.now(), token="", by=caller.name, door=door)
         answer = await self.office.site.ask(asked)
         if answer.code:
             raise GatewayError(answer.code, "See the status of this door", **dict(answer.evidence))
 
+    def _pace(self) -> None:
+        """Let so many acts on doors through in a minute; GatewayError `door.rate`."""
+        now_ms, times = self.office.site.now().mono_ms, self._tests
+        if len(times) == times.maxlen and now_ms - times[0] < MINUTE_MS:
+            raise GatewayError("door.rate", "Wait a minute", doors=TESTS_PER_MINUTE)
+        times.append(now_ms)
+
+    async def _service(self, request: web.Request) -> web.StreamResponse:
+        caller: Caller = request[_CALLER]
+        body = await _decoded(request, ServiceBody)
+        await self._check_token(request)
+        door = service.number(request.match_info["door"])
+        self._pace()
+        return _json(await service.set_service(self.office, caller, door, body))
+
+    async def _trends(self, request: web.Request) -> web.StreamResponse:
+        return _json(await service.trends(self.office, request.query))
+
     async def _diagnostics(self, request: web.Request) -> web.StreamResponse:
-        status = self.office.site.status()
-        told = public(status) | {
-            "epoch": status.get("epoch"),
-            "hub_up": status.get("hub", {}).get("up"),
-            "installers": self.office.paired(),
-            "listener": dict(self.gate.counters) if self.gate is not None else {},
-            **self._bundle(),
-        }
+        counters = {} if self.gate is None else self.gate.counters
+        told = await service.diagnostics(self.office, counters)
         self.office.did("diagnostics", request[_CALLER])
         return _json(told)
-
-
-def public(status: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what an installer sees of `status`: no parcel, no alarm's entry, no hub."""
-    told = {key: status[key] for key in STATUS_KEYS if key in status}
-    told["doors"] = [{key: row[key] for key in DOOR_KEYS} for row in status.get("doors", ())]
-    told["alarms"] = [
-        {key: row[key] for key in ("alarm", "door", "about")} for row in status.get("alarms", ())
-    ]
-    return told
 
 
 # --- requests and answers -------------------------------------------------------------------------

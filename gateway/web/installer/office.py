@@ -21,6 +21,7 @@ from gateway import logs
 from gateway.core.inputs import Command, Now, Trust
 from gateway.core.outputs import Answer
 from gateway.errors import GatewayError
+from gateway.ports import UpkeepPort
 from gateway.web.installer.lan import Lan
 from gateway.web.installer.roll import Installer, Roll
 from gateway.web.installer.sessions import Session, Sessions
@@ -38,13 +39,15 @@ class Site:
     """What the listener needs of the site. All is called on the event loop.
 
     `ask` has the engine decide, and raises GatewayError. `status` is what `locker-gateway status`
-    shows. `tell(what, by, why)` puts an attempt on record (`access.judged`).
+    shows. `tell(what, by, why)` puts an attempt on record (`access.judged`). `upkeep` knows what
+    wears out.
     """
 
     now: Callable[[], Now]
     ask: Callable[[Command], Awaitable[Answer]]
     status: Callable[[], Mapping[str, Any]]
     tell: Callable[[str, str, str], None]
+    upkeep: UpkeepPort
 
 
 class AccessRefused(GatewayError):  # noqa: N818  # a refusal is an answer

@@ -6,9 +6,8 @@ restart, and connections that are open stay.
 """
 
 import asyncio
-import importlib.metadata
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,16 +60,10 @@ class _Open:
 
 
 class Serving:
-    """The listener of one process. `bundle` is what diagnostics has of this machine."""
+    """The listener of one process."""
 
-    def __init__(
-        self,
-        chosen: config.Config,
-        data: Path,
-        site: Site,
-        bundle: Callable[[], Mapping[str, Any]],
-    ) -> None:
-        self._config, self._data, self._site, self._machine = chosen, data, site, bundle
+    def __init__(self, chosen: config.Config, data: Path, site: Site) -> None:
+        self._config, self._data, self._site = chosen, data, site
         self._open: _Open | None = None
         self._at = ("", 0)  # the kiosk at which a window was opened, and its number
 
@@ -90,7 +83,7 @@ class Serving:
         hosts = await self._look(office)
         context = tls.server(office.lan.own, [office.lan.ca.certificate], clients="optional",
                              dates=False)  # fmt: skip
-        listener = Listener(office, self._bundle)
+        listener = Listener(office)
         runner = web.AppRunner(
             listener.app, handle_signals=False, shutdown_timeout=0.5, handler_cancellation=True
         )
@@ -207,18 +200,3 @@ class Serving:
                 return {"ended": asked.name}
             case _:
                 assert_never(asked.do)
-
-    def _bundle(self) -> dict[str, Any]:
-        """Return what diagnostics has beside the status: versions and settings, no secret."""
-        chosen = self._config
-        return {
-            "version": importlib.metadata.version("parcel-locker-gateway"),
-            "openssl": ssl.OPENSSL_VERSION,
-            "config": {
-                "kiosks": list(chosen.kiosk.kiosks),
-                "installer": chosen.installer.listen,
-                "lines": {name: msgspec.to_builtins(line) for name, line in chosen.lines.items()},
-                "timing": msgspec.to_builtins(chosen.timing),
-            },
-            **self._machine(),
-        }
