@@ -77,3 +77,25 @@ async def test_service_tells_what_wears_and_takes_a_door_out(
         await refused.wait_for()
         assert await refused.evaluate("e => e === document.activeElement")
         assert await seen.faults() == []
+
+
+async def test_a_door_goes_out_of_service_and_back_at_the_site_itself(tmp_path: Path) -> None:
+    say = json.loads(made.PARTS["words-en.json"][1])["texts"]
+    async with (
+        lan_stand(tmp_path / "data") as stage,
+        browser() as lent,
+        phone(lent, stage) as seen,
+    ):
+        page = seen.page
+        await page.goto(f"https://{stage.address}/service")
+        await page.locator(".fold > summary", has_text=say["service.take_out"]).nth(2).tap()
+        await page.locator("#reason-3").fill("hinge")
+        name = say["service.take_out.do"].replace("{door}", "3")
+        await page.get_by_role("button", name=name).tap()
+        back = page.get_by_role("button", name=f"Door 3: {say['service.back']}")
+        await back.wait_for()
+        assert {row["door"]: row["disabled"] for row in stage.app.status()["doors"]}[3]
+        assert await seen.faults() == []
+        await back.tap()
+        await back.wait_for(state="detached")
+        assert not {row["door"]: row["disabled"] for row in stage.app.status()["doors"]}[3]
