@@ -113,7 +113,7 @@ async def test_what_boards_say_is_text_and_never_markup(tmp_path: Path) -> None:
     match = {"profile": bad, "title": bad, "confidence": bad, "evidence": [bad]}
     told = {"code": bad, "about": bad, "evidence": {bad: bad}}
     found = {"key": bad, "line": bad, "unit": 1, "board": "", "device_id": {bad: bad},
-             "findings": [told], "matches": [match]}  # fmt: skip
+             "findings": [told, told | {"code": "constructor"}], "matches": [match]}  # fmt: skip
     async with gateway(tmp_path) as ours:
         await ours.open(WORK | {"boards": [board], "found": [found]}, "boards")
         assert await ours.page.locator("img").count() == 0

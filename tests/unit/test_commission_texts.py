@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from adapters import profiles
+from adapters import profiles, trouble
 from gateway.web.installer import page
 
 JS = {name: text for name, (kind, text) in page.PARTS.items() if kind == "text/javascript"}
@@ -38,11 +38,6 @@ MADE = {
     *(f"tested.{one}" for one in ("untested", "passed", "failed")),
     *(f"seen.{one}" for one in ("open", "closed", "unseen")),
     *(f"trend.{one}" for one in ("opened", "missed", "retries", "cycles", "time")),
-    *(
-        f"{part}.{code}"
-        for part in ("why", "cure")
-        for code in ("lock.slowing", "lock.retries", "lock.worn", "bus.errors")
-    ),
     *(f"sum.{one}" for one in ("boards", "doors", "passed", "failed", "skipped")),
 }
 QUOTED = re.compile(r'"([a-z][a-z_.0-9]*)"')
@@ -66,6 +61,19 @@ def test_both_languages_say_the_same_things() -> None:
         assert text
         assert TEXTS["de"][key]
         assert fields(text) == fields(TEXTS["de"][key]), key
+
+
+def test_both_languages_know_the_same_codes_and_what_cures_them() -> None:
+    one, other = (WORDS[lang]["findings"] for lang in page.LANGUAGES)
+    assert one.keys() == other.keys()
+    for code, parts in one.items():
+        assert all(parts)
+        assert all(other[code])
+        assert [fields(part) for part in parts] == [fields(part) for part in other[code]], code
+
+
+def test_every_finding_about_a_line_or_board_has_its_words() -> None:
+    assert trouble.CURES.keys() - WORDS["de"]["findings"].keys() == set()
 
 
 @pytest.mark.parametrize("lang", page.LANGUAGES)

@@ -35,9 +35,10 @@ def _settable(profile: Profile) -> bool:
 def _words(lang: str) -> str:
     """Return what the commissioning page says, as its script reads it."""
     text = (_FOLDER / f"commission.{lang}.json").read_bytes()
+    codes = (_FOLDER / f"codes.{lang}.json").read_bytes()
     told = {
         "texts": msgspec.json.decode(text, type=dict[str, str]),
-        "findings": {},
+        "findings": msgspec.json.decode(codes, type=dict[str, tuple[str, str]]),
         "profiles": [
             {"profile": name, "title": one.title, "settable": _settable(one)}
             for name, one in ((name, profiles.load(name)) for name in profiles.names())

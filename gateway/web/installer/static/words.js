@@ -7,25 +7,27 @@ export async function loadWords() {
   words = await answer.json();
 }
 
-const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => String(values[name] ?? ""));
+const fill = (text, values) =>
+  text.replace(/\{(\w+)\}/g, (_, name) => String(values?.[name] ?? ""));
+
+// What comes from a board may be called like something that every object has.
+const of = (table, key) => (Object.hasOwn(table, key) ? table[key] : undefined);
 
 // One text with its values; `count` chooses the plural (`key` for many, `key.one` for one).
 export function say(key, values = {}) {
-  const one = values.count === 1 ? words.texts[`${key}.one`] : undefined;
-  return fill(one ?? words.texts[key] ?? key, values);
+  const one = values.count === 1 ? of(words.texts, `${key}.one`) : undefined;
+  return fill(one ?? of(words.texts, key) ?? key, values);
 }
 
 // A word of the gateway's own (a phase, a confidence) as a person reads it; itself where unknown.
-export const named = (kind, value) => words.texts[`${kind}.${value}`] ?? String(value);
+export const named = (kind, value) => of(words.texts, `${kind}.${value}`) ?? String(value);
 
-// What a code is, and what to do: by the page's own words, the table of findings, or the remedy
-// that came with it.
+// What a code is, and what to do: by the table of codes, or by the remedy that came with it.
 export function meaning(code, evidence = {}, remedy = "") {
-  const own = words.texts[`why.${code}`];
-  const [what, cure] = words.findings[code] ?? [];
+  const [what, cure] = of(words.findings, code) ?? [];
   return {
-    what: fill(own ?? what ?? say(remedy ? "refused" : "unnamed", { code }), evidence),
-    cure: fill(words.texts[`cure.${code}`] ?? cure ?? remedy, evidence),
+    what: what ? fill(what, evidence) : say(remedy ? "refused" : "unnamed", { code }),
+    cure: cure ? fill(cure, evidence) : remedy,
   };
 }
 
