@@ -123,6 +123,8 @@ SCREENS: Final[Mapping[str, View]] = {
                                          findings=[finding("teach.nothing_moved", "locks-1:3")])},
     "closing": WORK | {"lesson": _lesson("closing", occupancy="eyes-1:7")},
     "taught": WORK | {"lesson": _lesson("done")},
+    "untaught": WORK | {"lesson": _lesson("done", code="teach.crossed", findings=[
+        finding("teach.crossed", "locks-1:3", input="eyes-1:0", door=1)])},
     "place": PLACED,
     "proving": PLACED | {"doors": PROVED[:5] + EIGHT[5:], "job": job("prove", "Door 6", 5, 8),
                          "next": "proof"},

@@ -19,6 +19,9 @@ from tests.lan_stage import lan_stand
 pytestmark = pytest.mark.skipif(
     BROWSER is None, reason="no browser: install chromium, or set BROWSER_BIN to one"
 )
+PHASES = (
+    ("which", "which"), ("closing", "closing"), ("untaught", "failed"), ("taught", "done"),
+)  # fmt: skip
 
 
 class Gateway:
@@ -170,7 +173,7 @@ async def test_each_phase_of_a_lesson_is_spoken_and_takes_the_focus(tmp_path: Pa
         ours.view = SCREENS["watching"]
         await page.get_by_role("button", name=ours.say("doors.next")).tap()
         assert ours.acts == [{"do": "try", "lock": "locks-1:3"}]
-        for name, phase in (("which", "which"), ("closing", "closing"), ("taught", "done")):
+        for name, phase in PHASES:
             ours.show(SCREENS[name])
             told = ours.say(f"phase.{phase}", door=4)
             await page.get_by_role("heading", name=told).wait_for()

@@ -16,7 +16,7 @@ WORDS: dict[str, dict[str, Any]] = {
 }
 TEXTS: dict[str, dict[str, str]] = {lang: WORDS[lang]["texts"] for lang in page.LANGUAGES}
 STEPS = ("boards", "doors", "place", "proof", "sign")
-PHASES = ("pulsing", "watching", "which", "closing", "done")
+PHASES = ("pulsing", "watching", "which", "closing", "done", "failed")
 JOBS = ("open", "scan", "look", "sweep", "address", "try", "prove", "sign")
 # What is put together at run time, from words of the gateway or of the page.
 MADE = {

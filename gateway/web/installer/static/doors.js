@@ -2,13 +2,13 @@
 
 import { editDoor, editMany } from "./door.js";
 import { el } from "./dom.js";
-import { lesson } from "./lesson.js";
+import { lesson, phaseOf } from "./lesson.js";
 import { button, card, fold, progress } from "./parts.js";
 import { say } from "./words.js";
 
 export function doors(app) {
   const { view } = app;
-  const teaching = view.lesson && view.lesson.phase !== "done";
+  const teaching = view.lesson && phaseOf(view.lesson) !== "done";
   const left = view.locks.filter(({ door, skipped }) => !door && !skipped);
   const other = view.job && !["try", "open"].includes(view.job.name);
   return [

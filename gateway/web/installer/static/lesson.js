@@ -7,18 +7,26 @@ import { say } from "./words.js";
 
 const PAD = ["1", "2", "3", "4", "5", "6", "7", "8", "9", "clear", "0", "back"];
 
+const PARTS = { pulsing: waiting, watching: waiting, which, closing, done, failed };
+
+// What is asked of a person now: a lesson that ended with a code has taught nothing.
+export const phaseOf = ({ phase, code }) => (phase === "done" && code ? "failed" : phase);
+
 export function lesson(app, now) {
-  const part = { which, closing, done }[now.phase] ?? waiting;
-  return el(`section.card.lesson.${now.phase}`,
-    { "data-key": `lesson-${now.lock}-${now.phase}`, "aria-labelledby": "phase" },
+  const phase = phaseOf(now);
+  const part = PARTS[phase] ?? waiting;
+  return el(`section.card.lesson.${phase}`,
+    { "data-key": `lesson-${now.lock}-${phase}`, "aria-labelledby": "phase" },
     el("h3", { id: "phase", tabindex: "-1", "data-begin": "" },
-      say(`phase.${now.phase}`, { door: now.number })),
+      say(`phase.${phase}`, { door: now.number })),
     now.attempts > 1 && el("p.soft", {}, say("lesson.attempt", { attempts: now.attempts })),
     findings(now.findings),
     part(app, now));
 }
 
-const waiting = () => [el("p", {}, say("lesson.watch")), el("progress", { "aria-label": say("wait") })];
+function waiting() {
+  return [el("p", {}, say("lesson.watch")), el("progress", { "aria-label": say("wait") })];
+}
 
 function which(app, now) {
   const size = app.ui.size ?? "M";
@@ -72,7 +80,17 @@ function closing(app, now) {
   ];
 }
 
-const done = (_app, now) => learned(now);
+function done(_app, now) {
+  return learned(now);
+}
+
+function failed(app, now) {
+  return [
+    now.findings.length === 0 && findings([{ code: now.code, about: now.lock, evidence: {} }]),
+    button(say("lesson.again"), () => app.act({ do: "again" }), { kind: "huge" }),
+    skip(app, now),
+  ];
+}
 
 const skip = (app, { lock }) =>
   button(say("lesson.skip"), () => app.act({ do: "skip", lock }), { kind: "quiet" });

@@ -1,5 +1,6 @@
 // What a screen reader is told without asking: that something ended or began, once.
 
+import { phaseOf } from "./lesson.js";
 import { meaning, named, say } from "./words.js";
 
 // Returns the sentence for what changed between two views, nothing where nothing matters.
@@ -7,7 +8,9 @@ export function spoken(before, view) {
   if (!before) return "";
   const { lesson, job, last } = view;
   const was = before.lesson;
-  if (lesson && (lesson.phase !== was?.phase || lesson.lock !== was?.lock)) return phase(lesson);
+  if (lesson && (!was || phaseOf(lesson) !== phaseOf(was) || lesson.lock !== was.lock)) {
+    return phase(lesson);
+  }
   if (job && job.name !== before.job?.name) return say(`job.${job.name}`);
   if (before.job && !job && last) return ended(last, view);
   const found = view.found.length - before.found.length;
@@ -19,7 +22,7 @@ export function spoken(before, view) {
 }
 
 const phase = (lesson) =>
-  [say(`phase.${lesson.phase}`, { door: lesson.number }),
+  [say(`phase.${phaseOf(lesson)}`, { door: lesson.number }),
     ...lesson.findings.map(({ code, evidence }) => meaning(code, evidence).what)].join(" ");
 
 function ended({ job, code, evidence }, view) {
