@@ -68,14 +68,15 @@ def steps(**have: int) -> list[View]:
 
 def _tested(number: int) -> View:
     ill = number == 5
-    return {"passed": not ill, "took_ms": 41, "attempts": 3 if ill else 1,
-            "code": "lock.no_effect" if ill else ""}  # fmt: skip
+    return {"passed": not ill, "verdict": "failed" if ill else "passed", "took_ms": 41,
+            "attempts": 3 if ill else 1, "code": "lock.no_effect" if ill else ""}  # fmt: skip
 
 
 def _lesson(phase: str, **more: object) -> View:
-    return {"lock": "locks-1:3", "phase": phase, "switch": "eyes-1:3", "open_when": "active",
-            "open_ms": 38, "bounce_ms": 7, "occupancy": "", "occupied_when": "active", "number": 4,
-            "suggest": 4, "attempts": 1, "findings": []} | more  # fmt: skip
+    return {"code": "", "lock": "locks-1:3", "phase": phase, "switch": "eyes-1:3",
+            "open_when": "active", "open_ms": 38, "bounce_ms": 7, "occupancy": "",
+            "occupied_when": "active", "number": 4, "suggest": 4,
+            "attempts": 1, "findings": []} | more  # fmt: skip
 
 
 EMPTY: Final[View] = {
@@ -106,9 +107,10 @@ def job(name: str, about: str, done: int, total: int) -> View:
     return {"name": name, "about": about, "done": done, "total": total, "can_stop": True}
 
 
+TRY: Final = job("try", "locks-1:3", 0, 0)
 SCREENS: Final[Mapping[str, View]] = {
     "start": EMPTY | {"state": "none", "by": "", "mine": False},
-    "closed": WORK | {"state": "closed", "mine": False},
+    "closed": WORK | {"state": "closed"},
     "taken": WORK | {"mine": False, "by": "installer:bernd"},
     "ports": EMPTY,
     "scanning": EMPTY | {"job": job("scan", "FT232R, 9600 8N1", 12, 32), "found": FOUND[:1]},
@@ -116,12 +118,14 @@ SCREENS: Final[Mapping[str, View]] = {
     "boards": WORK | {"found": FOUND, "next": "boards"},
     "failed": WORK | {"last": {"job": "try", "code": "lock.no_effect", "evidence": {"pulses": 2}}},
     "walk": WORK,
+    "unseen": EMPTY | {"ports": []},
     "watching": WORK | {"lesson": _lesson("watching", switch="", number=0),
-                        "job": job("try", "locks-1:3", 0, 0) | {"can_stop": False}},
-    "which": WORK | {"lesson": _lesson("which", number=0)},
-    "nothing": WORK | {"lesson": _lesson("which", switch="", number=0, attempts=2,
+                        "job": TRY},
+    "which": WORK | {"job": TRY, "lesson": _lesson("which", number=0)},
+    "nothing": WORK | {"job": TRY, "lesson": _lesson("which", switch="", number=0, attempts=2,
                                          findings=[finding("teach.nothing_moved", "locks-1:3")])},
-    "closing": WORK | {"lesson": _lesson("closing", occupancy="eyes-1:7")},
+    "closing": WORK | {"job": TRY, "lesson": _lesson("closing", occupancy="eyes-1:7")},
+    "stopped": WORK | {"lesson": _lesson("which", number=0)},
     "taught": WORK | {"lesson": _lesson("done")},
     "untaught": WORK | {"lesson": _lesson("done", code="teach.crossed", findings=[
         finding("teach.crossed", "locks-1:3", input="eyes-1:0", door=1)])},

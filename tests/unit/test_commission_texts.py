@@ -16,7 +16,7 @@ WORDS: dict[str, dict[str, Any]] = {
 }
 TEXTS: dict[str, dict[str, str]] = {lang: WORDS[lang]["texts"] for lang in page.LANGUAGES}
 STEPS = ("boards", "doors", "place", "proof", "sign")
-PHASES = ("pulsing", "watching", "which", "closing", "done", "failed")
+PHASES = ("pulsing", "watching", "which", "closing", "done", "failed", "stopped")
 JOBS = ("open", "scan", "look", "sweep", "address", "try", "prove", "sign")
 # What is put together at run time, from words of the gateway or of the page.
 MADE = {
@@ -35,7 +35,7 @@ MADE = {
     *(f"learned.{one}" for one in ("lock", "switch", "open_ms", "bounce_ms", "occupancy")),
     *(f"measure.{one}" for one in ("temperature", "humidity", "distance", "cycles")),
     *(f"pad.{one}" for one in ("clear", "back")),
-    *(f"tested.{one}" for one in ("untested", "passed", "failed")),
+    *(f"tested.{one}" for one in ("untested", "passed", "failed", "left")),
     *(f"seen.{one}" for one in ("open", "closed", "unseen")),
     *(f"trend.{one}" for one in ("opened", "missed", "retries", "cycles", "time")),
     *(f"sum.{one}" for one in ("boards", "doors", "passed", "failed", "skipped")),

@@ -8,10 +8,8 @@ const RATES = [9600, 19200, 38400, 57600, 115200];
 
 export function addressing(app) {
   const { view, ui } = app;
-  const serial = view.lines.filter(({ kind, framing }) => kind === "serial" || framing === "rtu");
-  const places = serial.length
-    ? serial.map(({ name }) => [name, name])
-    : view.ports.map(({ device, name }) => [device, name || device]);
+  const places = view.lines.filter(({ kind, framing }) => kind === "serial" || framing === "rtu")
+    .map(({ name }) => [name, name]);
   const kinds = profiles().filter(({ settable }) => settable);
   if (!places.length || !kinds.length) return null;
   const line = ui.addressLine ?? places[0][0];

@@ -2,16 +2,21 @@
 
 import { addressing } from "./addressing.js";
 import { el } from "./dom.js";
-import { button, card, choice, confirm, field, findings, fold, form, pick, progress, tick }
+import { NAME, button, card, choice, confirm, field, findings, fold, form, pick, progress, tick }
   from "./parts.js";
 import { named, say } from "./words.js";
 
 const SURE = new Set(["certain", "likely"]);
 
+// What `adopt_all` takes: the best match stands alone, and nothing says that two boards answer.
+const isSure = ({ matches: [best, second], findings: told }) =>
+  SURE.has(best?.confidence) && best.confidence !== second?.confidence
+  && !told.some(({ code }) => code === "board.same_number");
+
 export function boards(app) {
   const { view } = app;
   const fresh = view.found.filter(({ board }) => !board);
-  const sure = fresh.filter(({ matches }) => SURE.has(matches[0]?.confidence));
+  const sure = fresh.filter(isSure);
   return [
     view.job ? progress(app, view.job) : card("search", search(app)),
     fresh.length > 0 && el("h3", { "data-key": "h-found" },
@@ -37,12 +42,12 @@ function search(app) {
   const { view, ui } = app;
   const without = ui.without ?? [];
   const ports = view.ports.map(({ device }) => device).filter((one) => !without.includes(one));
-  const scan = (depth) => () => app.act({ do: "scan", ports, depth });
-  if (!view.ports.length) return [el("p", {}, say("ports.none")), again(app)];
+  const scan = (depth) => () => app.act({ do: "scan", depth, ...(ports.length && { ports }) });
+  const wanted = ports.length > 0 || view.ports.length === 0;
   const mark = (device) => () => app.set({ without: without.includes(device)
     ? without.filter((one) => one !== device) : [...without, device] });
   return [
-    el("p", {}, say("ports", { count: view.ports.length })),
+    el("p", {}, say(view.ports.length ? "ports" : "ports.unseen", { count: view.ports.length })),
     el("ul.plain", {}, view.ports.map((port) => el("li", { "data-key": port.device },
       view.ports.length > 1
         ? tick(port.name || port.device, port.device, !without.includes(port.device),
@@ -50,15 +55,13 @@ function search(app) {
         : el("p.name", {}, port.name || port.device),
       el("p.soft", {}, [latency(port), echo(port)].filter(Boolean).join(" · ")),
       findings(port.findings)))),
-    ports.length > 0 && button(say("scan.quick"), scan("quick")),
+    wanted && button(say("scan.quick"), scan("quick")),
     el("p.soft", {}, say("scan.quick.about")),
-    ports.length > 0 && button(say("scan.full"), scan("full"), { kind: "quiet" }),
+    wanted && button(say("scan.full"), scan("full"), { kind: "quiet" }),
     el("p.soft", {}, say("scan.full.about")),
   ];
 }
 
-const again = (app) => button(say("ports.again"), () => app.act({ do: "scan", depth: "quick" }),
-  { kind: "quiet" });
 const latency = ({ latency_ms: ms }) => ms !== null && ms !== undefined && say("port.latency", { ms });
 const echo = ({ echo: on }) => on !== null && on !== undefined && on !== ""
   && say(on === true || on === "yes" ? "port.echo" : "port.no_echo");
@@ -160,7 +163,8 @@ function board(app, one) {
     findings(one.findings),
     fold(`change-${name}`, say("board.change"),
       form(({ to }) => app.act({ do: "rename_board", name, to: to.trim() }),
-        field(say("board.name"), `to-${name}`, { name: "to", required: true, value: name }),
+        field(say("board.name"), `to-${name}`, { name: "to", required: true, value: name,
+          pattern: NAME }, say("name.hint")),
         el("button.quiet", {}, say("board.rename"))),
       others.length > 0
         ? form(({ key }) => app.act({ do: "replace_board", name, key }),

@@ -50,6 +50,15 @@ const app = {
     }
   },
 
+  // The same, once the job that goes on has been stopped.
+  async instead(act) {
+    if (app.view.job) {
+      if (!await app.act({ do: "stop" })) return false;
+      await idle();
+    }
+    return app.act(act);
+  },
+
   tell(text) {
     const live = $("#live");
     if (text && live.textContent !== text) live.textContent = text;
@@ -60,10 +69,21 @@ const app = {
   },
 };
 
+let waiting = []; // for a job to end
+
+const idle = () => new Promise((done) => {
+  if (!app.view.job) done();
+  else waiting.push(done);
+});
+
 function take(view) {
   const before = app.view;
   app.view = view;
   app.lost = false;
+  if (!view.job) {
+    for (const done of waiting) done();
+    waiting = [];
+  }
   app.tell(spoken(before, view));
 }
 
@@ -97,8 +117,7 @@ function refusal({ code, remedy, evidence }) {
 }
 
 // Whether there is a draft that this phone may work on.
-const working = (view) =>
-  view && view.state !== "none" && (view.mine || view.state === "closed");
+const working = (view) => view && view.state !== "none" && view.mine;
 
 // The five steps as links: back is the browser's own.
 function steps(view) {
@@ -131,7 +150,8 @@ function body(view) {
 // How the last job ended, where it did not end well.
 function trouble({ job, last, lesson }) {
   if (job || !last?.code || lesson?.findings.some(({ code }) => code === last.code)) return null;
-  return findings([{ code: last.code, about: named("jobname", last.job), evidence: last.evidence }]);
+  return findings([{ code: last.code, about: named("jobname", last.job), evidence: last.evidence,
+    remedy: last.remedy }]);
 }
 
 const pause = () => app.act({ do: "close" });

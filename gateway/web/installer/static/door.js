@@ -1,7 +1,7 @@
 // What a person sets of a door, or of many at once.
 
 import { el } from "./dom.js";
-import { button, card, choice, confirm, field, form, tick } from "./parts.js";
+import { NAME, button, card, choice, confirm, field, form, tick } from "./parts.js";
 import { named, say, took } from "./words.js";
 
 export const SIZES = ["S", "M", "L", "XL"];
@@ -33,9 +33,9 @@ export function editDoor(app, door) {
       choice(say("reach"), "reach", reaches(), door.reach),
       el("div.keys", {}, tick(say("heated"), "heated", door.heated),
         tick(say("cooled"), "cooled", door.cooled)),
-      field(say("rail"), `rail-${number}`, { name: "rail", value: door.rail, maxlength: 40 },
+      field(say("rail"), `rail-${number}`, { name: "rail", value: door.rail, pattern: NAME, required: true },
         say("rail.hint")),
-      field(say("pulse"), `pulse-${number}`, { name: "pulse_ms", type: "number", min: 1, max: 10000,
+      field(say("pulse"), `pulse-${number}`, { name: "pulse_ms", type: "number", min: 10, max: 1000,
         value: door.pulse_ms, inputmode: "numeric" }),
       field(say("renumber"), `renumber-${number}`, { name: "to", type: "number", min: 1, max: 9999,
         value: number, inputmode: "numeric", required: true }),
@@ -77,6 +77,6 @@ export function editMany(app, numbers) {
       choice(say("reach"), "reach", reaches([keep]), ""),
       choice(say("heated"), "heated", yes, ""),
       choice(say("cooled"), "cooled", yes, ""),
-      field(say("rail"), "rail-many", { name: "rail", maxlength: 40 }, say("rail.many")),
+      field(say("rail"), "rail-many", { name: "rail", pattern: NAME }, say("rail.many")),
       el("button", {}, say("many.save", { count: numbers.length }))));
 }

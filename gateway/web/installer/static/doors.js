@@ -8,12 +8,12 @@ import { say } from "./words.js";
 
 export function doors(app) {
   const { view } = app;
-  const teaching = view.lesson && phaseOf(view.lesson) !== "done";
+  const teaching = !["", "done"].includes(phaseOf(view));
   const left = view.locks.filter(({ door, skipped }) => !door && !skipped);
   const other = view.job && !["try", "open"].includes(view.job.name);
   return [
     other && progress(app, view.job),
-    view.lesson && lesson(app, view.lesson),
+    lesson(app),
     !teaching && !other && next(app, left),
     !teaching && !left.length && view.doors.length > 0 && button(say("doors.go_on"),
       () => app.go("place"), { "data-key": "go-on" }),
@@ -49,7 +49,9 @@ function locks(app) {
       el("span", {}, el("strong", {}, lock), " ",
         skipped ? say("lock.skipped") : door ? say("door", { door }) : say("lock.free")),
       button(say(door ? "lock.again" : "lock.open"), () => app.act({ do: "try", lock }),
-        { kind: "quiet", "aria-label": `${say(door ? "lock.again" : "lock.open")}: ${lock}` })))));
+        { kind: "quiet", "aria-label": `${say(door ? "lock.again" : "lock.open")}: ${lock}` }),
+      skipped && button(say("lock.back"), () => app.act({ do: "skip", lock, undo: true }),
+        { kind: "quiet", "aria-label": `${say("lock.back")}: ${lock}` })))));
 }
 
 // --- the doors that are taught --------------------------------------------------------------------

@@ -7,20 +7,31 @@ import { say } from "./words.js";
 
 const PAD = ["1", "2", "3", "4", "5", "6", "7", "8", "9", "clear", "0", "back"];
 
-const PARTS = { pulsing: waiting, watching: waiting, which, closing, done, failed };
+const PARTS = { pulsing: waiting, watching: waiting, which, closing, done, failed, stopped };
 
-// What is asked of a person now: a lesson that ended with a code has taught nothing.
-export const phaseOf = ({ phase, code }) => (phase === "done" && code ? "failed" : phase);
+// What is asked of a person now. A lesson that ended with a code has taught nothing; one that
+// nobody looks at any more can only be begun again; the one before says nothing of a new pulse.
+export function phaseOf({ lesson: now, job, locks }) {
+  const running = job?.name === "try";
+  if (!now || now.phase === "done") {
+    return running ? "pulsing" : !now ? "" : now.code ? "failed" : "done";
+  }
+  if (running) return now.phase;
+  return locks.some(({ lock, skipped }) => skipped && lock === now.lock) ? "" : "stopped";
+}
 
-export function lesson(app, now) {
-  const phase = phaseOf(now);
+// The card of the lesson; nothing where there is none.
+export function lesson(app) {
+  const phase = phaseOf(app.view);
+  const now = app.view.lesson ?? { lock: "", findings: [] };
+  if (!phase) return null;
   const part = PARTS[phase] ?? waiting;
   return el(`section.card.lesson.${phase}`,
-    { "data-key": `lesson-${now.lock}-${phase}`, "aria-labelledby": "phase" },
+    { "data-key": phase === "pulsing" ? phase : `lesson-${now.lock}-${phase}`, "aria-labelledby": "phase" },
     el("h3", { id: "phase", tabindex: "-1", "data-begin": "" },
       say(`phase.${phase}`, { door: now.number })),
-    now.attempts > 1 && el("p.soft", {}, say("lesson.attempt", { attempts: now.attempts })),
-    findings(now.findings),
+    phase !== "pulsing" && now.attempts > 1 && el("p.soft", {}, say("lesson.attempt", { attempts: now.attempts })),
+    phase !== "pulsing" && findings(now.findings),
     part(app, now));
 }
 
@@ -43,7 +54,7 @@ function which(app, now) {
       () => popped(now.suggest), { kind: "huge" }),
     el("div.pair", {},
       button(say("lesson.nothing"), () => app.act({ do: "nothing" }), { kind: "quiet" }),
-      button(say("lesson.again"), () => app.act({ do: "again" }), { kind: "quiet" })),
+      again(app, "quiet")),
     pad(app, typed, popped),
     skip(app, now),
   ];
@@ -75,7 +86,7 @@ function closing(app, now) {
       el("li", {}, say("lesson.close", { door: now.number }))),
     learned(now),
     el("progress", { "aria-label": say("wait") }),
-    button(say("lesson.again"), () => app.act({ do: "again" }), { kind: "quiet" }),
+    again(app, "quiet"),
     skip(app, now),
   ];
 }
@@ -87,10 +98,18 @@ function done(_app, now) {
 function failed(app, now) {
   return [
     now.findings.length === 0 && findings([{ code: now.code, about: now.lock, evidence: {} }]),
-    button(say("lesson.again"), () => app.act({ do: "again" }), { kind: "huge" }),
+    again(app, "huge"),
     skip(app, now),
   ];
 }
 
+function stopped(app, now) {
+  return [again(app, "huge"), skip(app, now)];
+}
+
+// The lesson that goes on has to end before its lock is opened again, or left out.
+const again = (app, kind) =>
+  button(say("lesson.again"), () => app.instead({ do: "again" }), { kind });
+
 const skip = (app, { lock }) =>
-  button(say("lesson.skip"), () => app.act({ do: "skip", lock }), { kind: "quiet" });
+  button(say("lesson.skip"), () => app.instead({ do: "skip", lock }), { kind: "quiet" });

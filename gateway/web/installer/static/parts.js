@@ -3,6 +3,9 @@
 import { $, el } from "./dom.js";
 import { meaning, place, say } from "./words.js";
 
+// How names are written: of boards, and of power rails.
+export const NAME = "[a-z0-9][a-z0-9_\\-]{0,31}";
+
 export const button = (text, onclick, more = {}) => {
   const { kind = "", ...attributes } = more;
   return el(`button${kind && `.${kind}`}`, { type: "button", onclick, ...attributes }, text);
@@ -11,8 +14,8 @@ export const button = (text, onclick, more = {}) => {
 // What is wrong or worth knowing: what, where, what to do; the evidence unfolds.
 export function findings(list) {
   if (!list?.length) return null;
-  return el("ul.findings", {}, list.map(({ code, about, evidence }) => {
-    const { what, cure } = meaning(code, evidence);
+  return el("ul.findings", {}, list.map(({ code, about, evidence, remedy }) => {
+    const { what, cure } = meaning(code, evidence, remedy);
     const rows = Object.entries(evidence ?? {});
     return el("li", {},
       el("p.what", {}, what, about && el("span.about", {}, ` (${place(about)})`)),

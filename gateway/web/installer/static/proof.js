@@ -6,7 +6,7 @@ import { meaning, say, took } from "./words.js";
 
 export function proof(app) {
   const { view } = app;
-  const failed = view.doors.filter(({ tested }) => tested && !tested.passed);
+  const failed = view.doors.filter(({ tested }) => tested && !tested.passed && tested.verdict !== "left");
   const run = async (doors) => {
     if (await confirm(say("prove"), say("prove.sure"), say("prove.yes"))) {
       await app.act({ do: "prove", ...(doors && { doors }) });
@@ -42,7 +42,7 @@ function result(app, told, job) {
 const rank = ({ number, tested }) => number + (!tested ? 10_000 : tested.passed ? 20_000 : 0);
 
 function row({ number, tested }) {
-  const state = !tested ? "untested" : tested.passed ? "passed" : "failed";
+  const state = !tested ? "untested" : tested.verdict ?? (tested.passed ? "passed" : "failed");
   const told = tested?.code ? meaning(tested.code) : null;
   return el(`li.${state}`, { "data-key": `result-${number}` },
     el("span.plate", {}, String(number)),

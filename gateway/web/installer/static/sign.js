@@ -39,7 +39,7 @@ export function papers({ at_ms: at, passed, failed, ref }) {
     { dateStyle: "medium", timeStyle: "short" });
   return card("papers",
     el("h3.signed", { tabindex: "-1" }, say("signed")),
-    el("p", {}, say("signed.when", { when })),
+    at > 0 && el("p", {}, say("signed.when", { when })),
     el("p", {}, say("proof.result", { passed, failed })),
     el("a.button", { href: "/report" }, say("report.look")),
     el("a.button.quiet", { href: "/report?download=1", download: true }, say("report.save")),

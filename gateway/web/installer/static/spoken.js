@@ -6,10 +6,10 @@ import { meaning, named, say } from "./words.js";
 // Returns the sentence for what changed between two views, nothing where nothing matters.
 export function spoken(before, view) {
   if (!before) return "";
-  const { lesson, job, last } = view;
-  const was = before.lesson;
-  if (lesson && (!was || phaseOf(lesson) !== phaseOf(was) || lesson.lock !== was.lock)) {
-    return phase(lesson);
+  const { job, last } = view;
+  const now = phaseOf(view);
+  if (now && (now !== phaseOf(before) || view.lesson?.lock !== before.lesson?.lock)) {
+    return phase(now, view.lesson);
   }
   if (job && job.name !== before.job?.name) return say(`job.${job.name}`);
   if (before.job && !job && last) return ended(last, view);
@@ -21,9 +21,11 @@ export function spoken(before, view) {
   return "";
 }
 
-const phase = (lesson) =>
-  [say(`phase.${phaseOf(lesson)}`, { door: lesson.number }),
-    ...lesson.findings.map(({ code, evidence }) => meaning(code, evidence).what)].join(" ");
+const phase = (now, lesson) => [
+  say(`phase.${now}`, { door: lesson?.number }),
+  ...(now === "pulsing" ? [] : lesson.findings.map(({ code, evidence }) =>
+    meaning(code, evidence).what)),
+].join(" ");
 
 function ended({ job, code, evidence }, view) {
   if (code) return meaning(code, evidence).what;
