@@ -21,6 +21,7 @@ from gateway import continuity, exchange, health, identity, logs, site, systemd,
 from gateway.bank import Bank
 from gateway.boards import Boards
 from gateway.clock import Clock
+from gateway.commissioning.bench import APART, Bench, Place
 from gateway.config import Config
 from gateway.continuity import Witness
 from gateway.control import SOCKET, Control
@@ -37,7 +38,9 @@ from gateway.web.installer.kiosk import add_to as pairing_at_kiosk
 from gateway.web.installer.office import Site as LanSite
 from gateway.web.installer.serving import Serving
 from gateway.web.kiosk import make_app
+from sync.book import Book
 from sync.errors import StoreFailed
+from sync.sitemap import SiteMap
 from sync.store import Store
 
 FULL_WAIT_S: Final = (5.0, 10.0, 20.0, 40.0, 60.0)
@@ -64,6 +67,7 @@ class App:
         self._exchange: Exchange
         self._keeper: Keeper
         self._installers: Serving
+        self._bench: Bench
         self._looking: asyncio.Task[None] | None = None
 
     def stop(self) -> None:
@@ -77,12 +81,14 @@ class App:
             self._desk = Desk(self.config.kiosk.kiosks, self._clock.now)
             self._exchange = Exchange(self.config, self.data, self.who.name, self._clock)
             self._keeper = Keeper(self.data, self._clock, self._desk.ask, self.stop)
+            self._bench = self._make_bench()
             lan = LanSite(
                 now=self._clock.now,
                 ask=self._desk.ask,
                 status=self.status,
                 tell=self._desk.tell_access,
                 upkeep=Upkeep(self.config, self.data, self._known),
+                bench=self._bench,
             )
             self._installers = Serving(self.config, self.data, lan)
             self._desk.carried = self._carried
@@ -134,7 +140,7 @@ class App:
                     return 0
                 case End.BROKEN:
                     return 1
-                case End.MAP | End.EPOCH | End.HISTORY | End.KEYS:
+                case End.MAP | End.EPOCH | End.HISTORY | End.KEYS | End.BENCH:
                     self._desk.close("site.starting")
                 case End.FULL:
                     self._desk.close("log.full")
@@ -173,11 +179,13 @@ class App:
             await store.mark_boot(self._clock.boot)
             self._bear_witness(store)
             continuity.clear_mark(self.data)
-            bank = Bank(engine.state.book.map, self.config.lines)
+            on_bench = self._bench.wanted
+            here = SiteMap() if on_bench else engine.state.book.map
+            bank = Bank(here, self.config.lines)
             self._bank = bank
             await bank.open()
             try:
-                self._life = self._make_life(engine, begun, store, bank)
+                self._life = self._make_life(engine, begun, store, bank, here, on_bench=on_bench)
                 return await self._life.run(self.stopping, self._ready)
             finally:
                 self._life, self._bank = None, None
@@ -188,20 +196,67 @@ class App:
         finally:
             await store.close()
 
-    def _make_life(self, engine: Engine, begun: list[Output], store: Store, bank: Bank) -> Life:
+    def _make_life(
+        self,
+        engine: Engine,
+        begun: list[Output],
+        store: Store,
+        bank: Bank,
+        here: SiteMap,
+        *,
+        on_bench: bool,
+    ) -> Life:
+        """Return a life with the boards of `here`: none while an installer has them on the bench."""
         clock, timing = self._clock, self.config.timing
+
+        async def bench(life: Life) -> None:
+            await self._bench.beside(lambda: life.finish(End.BENCH), lent=on_bench)
+
         return Life(
             engine,
             begun,
             clock=clock,
             store=store,
             desk=self._desk,
-            boards=lambda post: Boards(
-                engine.state.book.map, bank.ports, timing, post=post, now=clock.now
-            ),
+            boards=lambda post: Boards(here, bank.ports, timing, post=post, now=clock.now),
             measure=self._measure,
-            beside=[*self._exchange.beside(store), self._keeper.begin_life(store)],
+            beside=[*self._exchange.beside(store), self._keeper.begin_life(store), bench],
+            apart=APART if on_bench else "",
         )
+
+    def _make_bench(self) -> Bench:
+        """Return where installers work at the boards: it outlives every life."""
+        return Bench(
+            self.data,
+            Place(
+                site=self.who.name,
+                now=self._clock.now,
+                ask=self._desk.ask,
+                tell=self._desk.tell_access,
+                book=self._book,
+                apart=self._desk.keep_apart,
+                machine=self._condition,
+                lines=self.config.lines,
+            ),
+        )
+
+    def _book(self) -> Book:
+        """Return the book as it stands. GatewayError `site.closed` between two lives."""
+        if self._life is None:
+            raise GatewayError("site.closed", "Wait until this site is in service again")
+        return self._life.engine.state.book
+
+    async def _condition(self) -> dict[str, object]:
+        """Return what a proof says of the machine: disk, flush, clock, link."""
+        measured = await asyncio.to_thread(health.machine, self.data, self.database)
+        flush_ms = await asyncio.to_thread(health.flush_ms, self.data)
+        hub = self._exchange.status().get("hub")
+        up = bool(hub.get("up")) if isinstance(hub, dict) else None
+        return measured | {
+            "flush_us": round(flush_ms * 1000),
+            "clock": self._clock.now().trust.value,
+            "hub_up": up,
+        }
 
     def _bear_witness(self, store: Store) -> None:
         """Remember beside the database how far it has come."""
@@ -220,7 +275,9 @@ class App:
     @contextlib.asynccontextmanager
     async def _listening(self) -> AsyncIterator[None]:
         """Serve the kiosk on loopback and local control on its socket."""
-        control = Control(self._keeper.ask, self.status, self._clock.now, self._installers.command)
+        control = Control(
+            self._keeper.ask, self.status, self._clock.now, self._installers.command, self._bench
+        )
         page = pairing_at_kiosk(make_app(self._desk), self._desk, self._installers.shown_at)
         runner = web.AppRunner(page, access_log=None, handle_signals=False, shutdown_timeout=0.5)
         await runner.setup()

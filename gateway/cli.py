@@ -29,6 +29,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "gateway.commands.key",
         "Look after the keys of this site: import, rotate, seal, check.",
     ),
+    "discover": ("gateway.commands.discover", "Which gateways are on this network?"),
     "pairing": (
         "gateway.commands.pairing",
         "Let installers pair, see who is paired, end it.",
@@ -55,7 +56,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "annex": ("gateway.commands.annex", "Erase personal data; the log still verifies."),
     "doctor": ("gateway.commands.doctor", "Is this machine fit for a site?"),
     "status": ("gateway.commands.status", "Show doors, custody and health of the running site."),
-    "board": ("gateway.commands.board", "Speak to one locker board: pulse a lock, read inputs."),
+    "board": ("gateway.commands.board", "Find, address, teach and test locker boards."),
     "log": ("gateway.commands.log", "Show, verify and prove the signed log of a site."),
     "demo": (
         "gateway.commands.demo",

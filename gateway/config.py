@@ -92,10 +92,12 @@ class Installer(_Table, frozen=True, kw_only=True):
     """Where installers on the LAN reach this gateway over TLS; nowhere when empty.
 
     `names` are put into its certificate beside the machine's own; the first is shown in the QR.
+    `announce`: it says there by zeroconf where it is, for `locker-gateway discover`.
     """
 
     listen: str = ""
     names: Annotated[tuple[_Host, ...], Meta(max_length=8)] = ()
+    announce: bool = True
 
     @property
     def host(self) -> str:

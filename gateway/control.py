@@ -2,7 +2,7 @@
 
 Whoever may open the socket (mode 0600, in a folder of the gateway's own) is the operator of this
 machine; there is no other login. Paths: `POST /v1/command` with `{"name": ..., "by": ..., ...}`,
-`POST /v1/pairing`, `GET /v1/status`. No lasting secret passes here: a courier's secret is made, and
+`POST /v1/pairing`, `GET /v1/status`, `GET` and `POST /v1/commission`, `GET /v1/report`. No lasting secret passes here: a courier's secret is made, and
 shown, by the command that asks, and only its keyed tag is sent. Pairing answers with two codes that
 are good for ten minutes, once.
 """
@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from urllib.parse import urlencode
 
 import aiohttp
 import msgspec
@@ -26,6 +27,8 @@ from gateway.core import inputs
 from gateway.core.inputs import Command, Now
 from gateway.core.outputs import Answer
 from gateway.errors import GatewayError
+from gateway.ports import BenchPort
+from gateway.web.installer import commissioning
 
 T = TypeVar("T")
 
@@ -118,8 +121,10 @@ class Control:
         status: Callable[[], Mapping[str, object]],
         now: Callable[[], Now],
         pairing: Pair | None = None,
+        bench: BenchPort | None = None,
     ) -> None:
         self._ask, self._status, self._now = ask, status, now
+        self._bench = bench
         self._pairing = pairing or _no_pairing
         self._runner: web.AppRunner | None = None
         self._path: Path | None = None
@@ -129,6 +134,9 @@ class Control:
         app = web.Application(client_max_size=BODY_BYTES_MAX)
         app.add_routes([web.post("/v1/command", self._command), web.get("/v1/status", self._tell)])
         app.add_routes([web.post("/v1/pairing", self._pair)])
+        app.add_routes([web.get("/v1/commission", self._commission)])
+        app.add_routes([web.post("/v1/commission", self._commission)])
+        app.add_routes([web.get("/v1/report", self._report)])
         listener = _listen(path)
         self._path = path
         self._runner = web.AppRunner(
@@ -163,6 +171,28 @@ class Control:
             return _json(_refusal(_malformed(type(error).__name__)), status=409)
         except (CertsError, GatewayError) as error:
             return _json(_refusal(error), status=409)
+
+    async def _commission(self, request: web.Request) -> web.StreamResponse:
+        try:
+            bench, by = self._benched(), f"support:{request.query.get('by', '')[:64]}"
+            if request.method == "GET":
+                return _json(await commissioning.view(bench, by, request.query))
+            return _json(dict(await bench.act(by, await request.read())))
+        except web.RequestPayloadError as error:  # chunks or a compression that are none
+            return _json(_refusal(_malformed(type(error).__name__)), status=409)
+        except GatewayError as error:
+            return _json(_refusal(error), status=409)
+
+    async def _report(self, _: web.Request) -> web.StreamResponse:
+        try:
+            return commissioning.report(self._benched())
+        except GatewayError as error:
+            return _json(_refusal(error), status=409)
+
+    def _benched(self) -> BenchPort:
+        if self._bench is None:
+            raise GatewayError("commission.off", "Ask a gateway that runs")
+        return self._bench
 
     async def _tell(self, _: web.Request) -> web.StreamResponse:
         return _json(dict(self._status()))
@@ -233,6 +263,23 @@ async def status(path: Path) -> dict[str, Any]:
 async def pairing(path: Path, **asked: str) -> dict[str, Any]:
     """Ask for pairing with installers: `do`, `by`, `name`. Raises NotRunning, GatewayError."""
     return await _request(path, "POST", "/v1/pairing", msgspec.json.encode(asked))
+
+
+async def commission(
+    path: Path, *, by: str, body: bytes | None = None, after: int | None = None, wait_s: int = 0
+) -> dict[str, Any]:
+    """Return the view of commissioning: after an act (`body`), or when tick `after` is past.
+
+    Raises NotRunning, GatewayError.
+    """
+    query = {"by": by, "wait": str(wait_s)} | ({} if after is None else {"after": str(after)})
+    url = f"/v1/commission?{urlencode(query)}"
+    return await _request(path, "GET" if body is None else "POST", url, body)
+
+
+async def report(path: Path) -> dict[str, Any]:
+    """Return the last signed report. Raises NotRunning, GatewayError."""
+    return await _request(path, "GET", "/v1/report", None)
 
 
 async def _request(path: Path, method: str, url: str, body: bytes | None) -> dict[str, Any]:

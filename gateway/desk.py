@@ -78,6 +78,7 @@ class Desk:
         self._inbox: Inbox | None = None
         self._health: Callable[[], Mapping[str, object]] = dict
         self._screens = dict.fromkeys(kiosks, Screen("out_of_service", why="site.starting"))
+        self._apart = ""
         self._changed = {name: asyncio.Event() for name in kiosks}
         self._asked: dict[str, asyncio.Future[Answer]] = {}
         self._count = 0
@@ -86,13 +87,24 @@ class Desk:
         self.carried: Callable[[str], None] = lambda _: None
         """Called with a list of denials (`PLG1D:` and so on) that a visitor carried in."""
 
-    def open_with(self, inbox: Inbox, health: Callable[[], Mapping[str, object]]) -> None:
-        """Let people in."""
+    def open_with(
+        self, inbox: Inbox, health: Callable[[], Mapping[str, object]], *, apart: str = ""
+    ) -> None:
+        """Let people in. With `apart` (why) only commands: every kiosk stays out of service."""
         self._inbox, self._health = inbox, health
+        self.keep_apart(apart)
+
+    def keep_apart(self, why: str) -> None:
+        """From now on take nothing that people do at a kiosk, and show there why."""
+        self._apart = why
+        if why:
+            for name in self._screens:
+                self.show(name, Screen("out_of_service", why=why))
 
     def close(self, why: str) -> None:
         """Let nobody in; every kiosk shows why, and who waits for an answer is told."""
         self._inbox = None
+        self._apart = ""
         for name in self._screens:
             self.show(name, Screen("out_of_service", why=why))
         for token in list(self._asked):
@@ -102,6 +114,8 @@ class Desk:
 
     def show(self, name: str, screen: Screen) -> None:
         """Put a screen on a kiosk."""
+        if self._apart:
+            screen = Screen("out_of_service", why=self._apart)
         self._screens[name] = screen
         changed, self._changed[name] = self._changed[name], asyncio.Event()
         changed.set()
@@ -123,8 +137,9 @@ class Desk:
     def submit(self, inp: kiosk.KioskInput) -> None:
         """Queue what somebody did at a kiosk."""
         self._known(inp.kiosk)
-        if self._inbox is None:
-            raise kiosk.Overloaded("site.closed", "Wait until this site is in service again")
+        if self._inbox is None or self._apart:
+            code = self._apart or "site.closed"
+            raise kiosk.Overloaded(code, "Wait until this site is in service again")
         try:
             self._inbox.put_person(self._meant(inp))
         except Overloaded as error:

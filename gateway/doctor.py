@@ -6,10 +6,8 @@ nothing, except that boards are brought into their safe state (all coils off) wh
 
 import asyncio
 import ipaddress
-import os
 import sqlite3
 import stat
-import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -34,7 +32,6 @@ from sync.sitemap import SiteMap
 OURS: Final = ("certs", "sync", "adapters", "gateway")
 DISTRIBUTION: Final = "parcel-locker-gateway"
 BOARD_S: Final = 3.0
-FLUSHES: Final = 5
 FLUSH_MS_MAX: Final = 100
 """A pick-up waits for one flush before its pulse: above this people notice."""
 FREE_PERCENT_MIN: Final = 20
@@ -216,19 +213,7 @@ def space(data: Path) -> Iterator[Finding]:
 
 def flush(data: Path) -> Iterator[Finding]:
     """Measure how long the disk takes to make one entry durable."""
-    file = data / ".doctor"
-    took, ticks_us = [], Machine().ticks_us
-    handle = os.open(file, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        for _ in range(FLUSHES):
-            began_us = ticks_us()
-            os.write(handle, bytes(4096))
-            os.fsync(handle)
-            took.append((ticks_us() - began_us) / 1000)
-    finally:
-        os.close(handle)
-        file.unlink(missing_ok=True)
-    middle_ms = statistics.median(took)
+    middle_ms = health.flush_ms(data)
     level: Literal["ok", "note"] = "ok" if middle_ms <= FLUSH_MS_MAX else "note"
     yield Finding("disk.flush", level, f"a flush takes {middle_ms:.1f} ms")
 

@@ -83,3 +83,32 @@ class UpkeepPort(Protocol):
     async def parts(self) -> list[tuple[str, Any]]:
         """Return (name, value), what matters most at the beginning."""
         ...
+
+
+class BenchPort(Protocol):
+    """Commissioning, as the page, the socket and the command line use it.
+
+    `by` is who asks, `installer:<name>` or `support:<name>`. Refusals are `GatewayError`s.
+    """
+
+    async def view(
+        self, by: str, *, after: int | None = None, wait_s: float = 0
+    ) -> Mapping[str, Any]:
+        """Return how it stands; with `after` when it is no longer at that tick, or time is up."""
+        ...
+
+    async def act(self, by: str, body: bytes) -> Mapping[str, Any]:
+        """Do what the JSON object asks, or begin it; return how it stands then."""
+        ...
+
+    def report(self) -> bytes:
+        """Return the last signed report; GatewayError `report.none`."""
+        ...
+
+    def report_page(self, lang: str) -> str:
+        """Return it as one HTML file."""
+        ...
+
+    def map_text(self) -> str:
+        """Return the site's map as TOML; GatewayError `map.none`."""
+        ...

@@ -2,7 +2,8 @@
 
 A life begins with an engine recovered from the log and ends with all coils off: because somebody
 stops the gateway, because the map, the history or the keys of those it believes are others, because
-its epoch is over, or because the disk took nothing more. What follows (start again, wait for room,
+its epoch is over, because an installer takes the boards or gives them back, or because the disk
+took nothing more. What follows (start again, wait for room,
 give up) is decided by `gateway.app`.
 
 `now` is stamped when an input is handled, not when it came: so time never runs backwards for the
@@ -75,6 +76,7 @@ class End(StrEnum):
     EPOCH = "epoch"
     HISTORY = "history"
     KEYS = "keys"
+    BENCH = "bench"
     FULL = "full"
     BROKEN = "broken"
 
@@ -109,6 +111,7 @@ class Life:
         boards: Callable[[Callable[[Input], None]], Boards],
         measure: Callable[["Life"], dict[str, int]],
         beside: Sequence[Callable[["Life"], Coroutine[None, None, None]]] = (),
+        apart: str = "",
     ) -> None:
         self.engine = engine
         self.store = store
@@ -122,6 +125,7 @@ class Life:
         self._desk = desk
         self._measure = measure
         self._beside = beside
+        self._apart = apart
         self._ending: End | None = None
         self._map = engine.state.book.map
         self._persisted: int | None = None
@@ -147,7 +151,7 @@ class Life:
                 ]
                 self.anchor()
                 self._perform(self._begun)
-                self._desk.open_with(self.inbox, self.health)
+                self._desk.open_with(self.inbox, self.health, apart=self._apart)
                 ready()
                 try:
                     end = await self._decide_until(stop)

@@ -1,6 +1,6 @@
-"""`locker-gateway board`: speak to one board from the command line, for fitting and for faults.
+"""`locker-gateway board`: boards from the command line, for fitting and for faults.
 
-The line must be free: a running gateway owns its serial ports alone.
+For `pulse` and `read` the line must be free: a running gateway owns its serial ports alone.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from adapters.bus import Line, SerialSpec, TcpSpec
 from adapters.errors import LinkDown
 from adapters.profile import Profile
 from adapters.profiles import load, names
+from gateway.commands import _board_bench
 
 DEADLINE_MS: Final = 2000
 PORT_MAX: Final = 65535
@@ -34,9 +35,10 @@ class Target:
 
 @click.group()
 def command() -> None:
-    """Speak to one locker board: pulse a lock, read inputs.
+    """Find, address, teach and test boards through a gateway; or speak to one board directly.
 
-    Stop the gateway first: only one program can own a serial line. Channels count from 0.
+    `pulse` and `read` open the line themselves: stop the gateway first, for only one program can
+    own a serial line. The others ask a gateway that runs. Channels count from 0.
     """
 
 
@@ -138,6 +140,9 @@ def _measured(name: str, value: object) -> str:
     if not isinstance(value, int):
         return "sensor broken"
     return f"{value / 1000:.1f}{_UNITS[name]}" if name in _UNITS else str(value)
+
+
+_board_bench.add_to(command)
 
 
 def _target(given: dict[str, Any]) -> Target:

@@ -9,8 +9,8 @@ from msgspec import Meta
 from sync.capacity import name_of
 from sync.entry import LaneRef, Ref
 from sync.errors import TheirsInvalid
+from sync.hub import api_bank, grants
 from sync.hub import api_types as t
-from sync.hub import grants
 from sync.hub.accounts import Caller
 from sync.hub.api_codes import show_code
 from sync.hub.api_routes import ANY, Call, Param, Route, may
@@ -28,7 +28,7 @@ ENTRIES_PAGE: Final = 500
 
 Part = Literal[
     "compartments", "parcels", "expected", "grants", "reservations", "capacity", "deficits",
-    "requests", "claims", "alarms", "conflicts",
+    "requests", "claims", "alarms", "conflicts", "bank",
 ]  # fmt: skip
 PARTS: Final[tuple[Part, ...]] = get_args(Part)
 TENANTS: Final = frozenset({"parcels", "expected", "grants", "capacity"})
@@ -84,6 +84,7 @@ async def show(hub: Hub, site: Site) -> t.SiteShown:
         deficits=len(book.deficits()),
         forks=len(await hub.storage.forks(site.site_id)),
         stopped=_stopped(projection),
+        commissioned=api_bank.commissioned(book),
     )  # fmt: skip
 
 
@@ -127,6 +128,8 @@ async def show_book(call: Call) -> t.BookShown:
             for one in list(book.rights.expected.values())  # it may change while names are read
             for identity in await _named(projection, one.ref, call.caller)
         ]
+    if "bank" in asked:
+        parts["bank"] = api_bank.bank(book)
     if "grants" in asked:
         parts["grants"] = _grants(projection, call.query["state"], call.caller)
     parts |= {name: value for name, value in _rights(projection).items() if name in asked}

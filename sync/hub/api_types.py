@@ -9,6 +9,7 @@ from typing_extensions import override
 from sync.hub.accounts import Role
 from sync.hub.api_asked import *  # noqa: F403  # one vocabulary, in two files
 from sync.hub.api_asked import CodeState
+from sync.hub.api_bank import BankShown, CommissionedShown
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,7 +108,10 @@ class StopShown(Answer, frozen=True, kw_only=True):
 
 
 class SiteShown(Answer, frozen=True, kw_only=True):
-    """A site at a glance. `fenced`: the hub was restored, and lost entries are not back yet."""
+    """A site at a glance. `fenced`: the hub was restored, and lost entries are not back yet.
+
+    `commissioned` is the last sign-off; null while nobody has signed.
+    """
 
     site: str
     name: str
@@ -127,6 +131,7 @@ class SiteShown(Answer, frozen=True, kw_only=True):
     deficits: int
     forks: int
     stopped: list[StopShown]
+    commissioned: CommissionedShown | None
 
 
 class SitesShown(Answer, frozen=True, kw_only=True):
@@ -275,6 +280,7 @@ class BookShown(Answer, frozen=True, kw_only=True):
     claims: list[ClaimShown] | UnsetType = UNSET
     alarms: list[AlarmShown] | UnsetType = UNSET
     conflicts: list[ConflictShown] | UnsetType = UNSET
+    bank: BankShown | UnsetType = UNSET
 
 
 class CodeShown(Answer, frozen=True, kw_only=True):

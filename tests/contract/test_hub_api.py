@@ -111,6 +111,28 @@ async def test_the_book_of_a_site_and_its_parts(hub: Stage) -> None:
     assert [one["door"] for one in part["compartments"]] == [2]
 
 
+async def test_the_bank_of_a_site_and_who_signed_it_off(hub: Stage) -> None:
+    assert (await hub.get(S))["commissioned"] is None
+    ref = hub.site.write(
+        facts.SiteCommissioned(
+            by="installer:anna", boards=1, doors=4, passed=3, failed=1, report="x"
+        )
+    )
+    await hub.push()
+    bank = (await hub.get(f"{S}/book", part="bank"))["bank"]
+    assert [one["door"] for one in bank["doors"]] == [1, 2, 3, 4]
+    assert {"lock", "switch", "reach", "heated", "column", "rows"} <= bank["doors"][0].keys()
+    assert [one.keys() for one in bank["boards"]] == [{"name", "line", "profile", "unit"}] * len(
+        bank["boards"]
+    )
+    assert bank["lines"] == []
+    assert bank["commissioned"] == {
+        "ref": ref, "by": "installer:anna", "boards": 1, "doors": 4, "passed": 3, "failed": 1,
+        "report": "x", "audit": False,
+    }  # fmt: skip
+    assert (await hub.get(S))["commissioned"] == bank["commissioned"]
+
+
 async def test_a_name_that_comes_after_its_entry_is_found(hub: Stage) -> None:
     ref = hub.site.deposits(IDENTITY, 1)
     await hub.push(annexes=False)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import msgspec
 import pytest
 
 from adapters.errors import Resting, StuckOn
@@ -54,13 +55,13 @@ SEEN: Any = {DoorSeen, OccupancySeen}
 class Stage:
     """Boards over doubles, with everything they told."""
 
-    def __init__(self) -> None:
+    def __init__(self, site: SiteMap = SITE) -> None:
         self.told: list[Any] = []
         self.more = asyncio.Event()
         self.eyes, self.locks = BoardDouble(), BoardDouble(inputs=0)
         self.eyes.inputs[1] = True  # door 2 is closed: its switch is inactive when open
         self.boards = Boards(
-            SITE, {"eyes": self.eyes, "locks": self.locks}, FAST, post=self.post, now=now
+            site, {"eyes": self.eyes, "locks": self.locks}, FAST, post=self.post, now=now
         )
 
     def post(self, inp: Any) -> None:
@@ -87,8 +88,8 @@ class Stage:
 
 
 @asynccontextmanager
-async def running() -> AsyncIterator[Any]:
-    stage = Stage()
+async def running(made: Stage | None = None) -> AsyncIterator[Any]:
+    stage = made or Stage()
     task = asyncio.create_task(stage.boards.run())
     try:
         await stage.until(lambda told: len(told) >= 3)
@@ -127,6 +128,34 @@ async def test_change_is_told_once_and_only_when_a_second_look_confirms_it() -> 
         await stage.until(lambda told: told)
         await asyncio.sleep(0.12)
         assert [(one.door, one.open) for one in stage.told] == [(1, True)]
+
+
+async def test_a_compartment_is_occupied_by_a_distance_and_a_broken_sensor_says_nothing() -> None:
+    measured = msgspec.structs.replace(SITE.doors[1], occupancy="eyes:0", occupied_below=300_000)
+    site = msgspec.structs.replace(SITE, doors=SITE.doors | {1: measured})
+    stage = Stage(site)
+    stage.eyes.values = [520_000]
+    async with running(stage):
+        seen = await stage.until_last(OccupancySeen)
+        assert (seen.door, seen.occupied) == (1, False)
+        stage.eyes.values = [120_000]
+        await stage.until(lambda told: told[-1:] and getattr(told[-1], "occupied", False))
+        stage.told.clear()
+        stage.eyes.values = [None]
+        stage.boards.poll(Poll(door=1, until=now().mono_ms + 500))
+        await stage.until(lambda told: told)
+        assert kinds(stage.told) == {DoorSeen}
+
+
+async def test_a_taught_switch_may_chatter_as_long_as_it_was_seen_to() -> None:
+    doors = {
+        number: msgspec.structs.replace(door, bounce_ms=60 * number)
+        for number, door in SITE.doors.items()
+    }
+    stage = Stage(msgspec.structs.replace(SITE, doors=doors))
+    points = [point for point in stage.boards._watches["eyes"].points if point.kind == "door"]
+    assert stage.boards._confirm_s(set(points[:1])) == 0.06
+    assert stage.boards._confirm_s(set(points)) == 0.1  # no longer: a forced door must be known
 
 
 async def test_poll_tells_the_state_in_any_case_and_looks_urgently() -> None:

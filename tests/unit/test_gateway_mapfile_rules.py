@@ -10,13 +10,24 @@ from hypothesis import strategies as st
 from gateway import mapfile
 from gateway.errors import FileRefused
 from gateway.mapfile import Channels
-from sync.sitemap import BoardItem, DoorItem, SiteMap
+from sync.sitemap import BoardItem, DoorItem, LineItem, SiteMap
 
 PROFILES = {
     "relay-8": Channels(outputs=8, inputs=0, units=(1, 247)),
     "io-8": Channels(outputs=0, inputs=8, units=(1, 247)),
     "both": Channels(outputs=4, inputs=4, units=(1, 16), max_on_ms=500),
+    "sonar": Channels(outputs=0, inputs=0, units=(1, 247), measures=1),
 }
+LINES = """\
+[lines.bank]
+serial = "/dev/serial/by-id/usb-x"
+baud = 19200
+
+[lines.far]
+tcp = "192.168.9.7:4196"
+framing = "rtu"
+
+"""
 GOOD = """\
 [boards.locks]
 line = "bank"
@@ -83,6 +94,12 @@ def test_every_map_survives_the_round_trip(numbers: Any, pulse_ms: Any, data: An
     doors = {
         number: DoorItem(
             number=number,
+            heated=place == 1,
+            open_ms=data.draw(st.integers(0, 10_000)),
+            bounce_ms=data.draw(st.integers(0, 100)),
+            column=place % 2 * 3,
+            row=place % 2 * (place + 1),
+            band=choose("", "cold"),
             size=choose("S", "M", "L", "XL"),
             lock=f"l:{place}",
             switch=f"e:{place}",
@@ -95,8 +112,76 @@ def test_every_map_survives_the_round_trip(numbers: Any, pulse_ms: Any, data: An
         )
         for place, number in enumerate(sorted(numbers))
     }
-    site = SiteMap(boards=boards, doors=doors)
+    lines = {
+        "x": LineItem(name="x", serial="/dev/ttyS1", parity=choose("N", "E"), local_echo="no"),
+        "y": LineItem(name="y", tcp="board.local:502", framing=choose("tcp", "rtu")),
+    }
+    site = SiteMap(boards=boards, doors=doors, lines=lines if data.draw(st.booleans()) else {})
     assert mapfile.parse(mapfile.write(site), PROFILES.get) == site
+    mapfile.check(site)
+
+
+def test_lines_and_places_are_read() -> None:
+    placed = GOOD.replace('size = "S"', 'size = "S"\ncolumn = 1\nrow = 1\nrows = 2\ncooled = true')
+    site = mapfile.parse(LINES + placed, PROFILES.get)
+    assert site.lines["bank"] == LineItem(
+        name="bank", serial="/dev/serial/by-id/usb-x", baud=19_200
+    )
+    assert site.lines["far"].framing == "rtu"
+    assert (site.doors[1].column, site.doors[1].rows, site.doors[1].cooled) == (1, 2, True)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ('serial = "/dev/serial/by-id/usb-x"\n', "", "either serial or tcp"),
+        ('tcp = "192.168.9.7:4196"', 'tcp = "192.168.9.7"', "host:port"),
+        ('serial = "/dev/serial/by-id/usb-x"', 'serial = "ttyS0"', "regex"),
+        ("baud = 19200", 'framing = "rtu"', "belongs to tcp"),
+        ('tcp = "192.168.9.7:4196"', 'serial = "/dev/serial/by-id/usb-x"', "belongs to tcp"),
+        ("baud = 19200", "baud = 1", ">= 1200"),
+    ],
+)
+def test_a_line_that_cannot_be_is_refused(old: Any, new: Any, reason: Any) -> None:
+    assert reason in str(refused(LINES.replace(old, new) + GOOD)["reason"])
+
+
+def test_a_device_has_one_line_and_lines_are_few() -> None:
+    two = LINES.replace('tcp = "192.168.9.7:4196"\nframing = "rtu"', 'serial = "/dev/ttyS0"')
+    two = two.replace("/dev/serial/by-id/usb-x", "/dev/ttyS0")
+    assert "one owner" in str(refused(two + GOOD)["reason"])
+    many = "".join(f'[lines.l{n}]\nserial = "/dev/ttyS{n}"\n' for n in range(17))
+    assert "more than 16 lines" in str(refused(many + GOOD)["reason"])
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "reason"),
+    [
+        ("column = 1\nrow = 1", "column = 1\nrow = 1", "door 1 is at column 1, row 1"),
+        ("column = 2\nrow = 1\nrows = 2", "column = 2\nrow = 2", "door 1 is at column 2, row 2"),
+        ("column = 1", "", "both column and row"),
+        ("row = 1", "", "both column and row"),
+        ("rows = 9", "", "<= 8"),
+        ("column = 65\nrow = 1", "", "<= 64"),
+        ("occupied_below = 900", "", "needs the measure"),
+    ],
+)
+def test_a_place_that_cannot_be_is_refused(first: Any, second: Any, reason: Any) -> None:
+    text = GOOD.replace('size = "S"', f'size = "S"\n{first}')
+    assert reason in str(refused(text.replace('size = "XL"', f'size = "XL"\n{second}'))["reason"])
+
+
+def test_a_compartment_can_be_occupied_by_a_measure() -> None:
+    sonar = GOOD.replace(
+        "[[door]]", '[boards.sonar]\nline = "bank"\nprofile = "sonar"\nunit = 12\n\n[[door]]', 1
+    )
+    measured = 'occupancy = "sonar:0"\noccupied_below = 300000'
+    site = mapfile.parse(sonar.replace('occupancy = "eyes:2"', measured), PROFILES.get)
+    assert site.doors[2].occupied_below == 300_000
+    text = sonar.replace('occupancy = "eyes:2"', measured.replace(":0", ":1"))
+    assert "1 measures" in str(refused(text)["reason"])
+    text = sonar.replace('occupancy = "eyes:2"', 'occupancy = "sonar:0"')
+    assert "0 inputs" in str(refused(text)["reason"])
 
 
 def test_odd_characters_are_escaped_on_export() -> None:

@@ -15,6 +15,11 @@
 | POST .../N/service     | -      | yes     | yes         | out of service, or back              |
 | GET /api/trends        | -      | yes     | yes         | what wears out, as the log tells     |
 | GET /api/diagnostics   | -      | -       | yes         | a bundle for whoever helps from afar |
+| GET /api/commission    | -      | yes     | yes         | how commissioning stands (long poll) |
+| POST /api/commission   | -      | yes     | yes         | one act of it; the view after it     |
+| GET /api/report        | -      | yes     | yes         | the last signed report, its bytes    |
+| GET /report            | -      | yes     | yes         | the same as one HTML file            |
+| GET /map.toml          | -      | yes     | yes         | the site's map for `site import`     |
 
 Anything else, and everything else before pairing, is one and the same 401. A POST must come from
 this page (Origin, Sec-Fetch-Site) and, in a session, with the token that the page got. What is
@@ -24,11 +29,10 @@ typed is a secret: never logged, never echoed.
 import asyncio
 import base64
 import binascii
-import ipaddress
 import re
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final
 
 import msgspec
 from aiohttp import hdrs, web
@@ -37,7 +41,17 @@ from certs import authority, lan, tls
 from certs.errors import CertsError
 from gateway.core.inputs import DoorTested
 from gateway.errors import GatewayError, Overloaded
-from gateway.web.installer import page, service
+from gateway.web.installer import commissioning, page, service
+from gateway.web.installer.answers import (
+    FORM,
+    as_json,
+    decoded,
+    form,
+    host_is_ours,
+    html,
+    read,
+    see_other,
+)  # fmt: skip
 from gateway.web.installer.gate import Gate
 from gateway.web.installer.office import NOBODY, AccessRefused, Caller, Office
 from gateway.web.installer.service import ServiceBody, public
@@ -47,7 +61,6 @@ from sync.places import SERVER
 
 COOKIE: Final = "__Host-installer"
 BODY_BYTES_MAX: Final = 8 * 1024
-BODY_S: Final = 5.0
 STRANGER_S: Final = 0.05
 REFUSED_S: Final = 0.25
 """A stranger's request waits so long: eight connections ask no more than this often."""
@@ -70,6 +83,11 @@ RIGHTS: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("POST", "/api/doors/{door}/service"): PAIRED,
     ("GET", "/api/trends"): PAIRED,
     ("GET", "/api/diagnostics"): frozenset({"certificate"}),
+    ("GET", "/api/commission"): PAIRED,
+    ("POST", "/api/commission"): PAIRED,
+    ("GET", "/api/report"): PAIRED,
+    ("GET", "/report"): PAIRED,
+    ("GET", "/map.toml"): PAIRED,
 }
 SECURITY_HEADERS: Final = {
     "Content-Security-Policy": (
@@ -86,17 +104,13 @@ SECURITY_HEADERS: Final = {
 }
 ACTS: Final = {"/test": "door.test", "/service": "door.service"}
 """What is on record of a refusal, by the end of the path."""
+COMMISSIONING: Final = frozenset({"/api/commission", "/api/report", "/report", "/map.toml"})
 UNKNOWN: Final = AccessRefused("access.unknown", "Pair this device first", status=401)
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-_Body = TypeVar("_Body")
 _CALLER: Final = web.RequestKey("installer_caller", Caller)
 _code = re.compile(r"[a-z_.]{1,40}").fullmatch
 _number = re.compile(r"[1-9][0-9]{0,3}").fullmatch
-_HOST = re.compile(
-    r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)(?:%[^\[\]:]+)?\]|(?P<name>[^\[\]:]+))(?::[0-9]{1,5})?"
-)
-_FORM: Final = "application/x-www-form-urlencoded"
 
 
 class _PairBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -112,6 +126,10 @@ class Listener:
         self.gate: Gate | None = None
         self._tests: deque[int] = deque(maxlen=TESTS_PER_MINUTE)
         handlers: dict[str, _Handler] = {
+            "/api/commission": self._commission,
+            "/api/report": self._report,
+            "/report": self._report_page,
+            "/map.toml": self._map_file,
             "/": self._page,
             "/commission": self._shell,
             "/service": self._shell,
@@ -154,7 +172,7 @@ class Listener:
             if error.status < 400:  # noqa: PLR2004  # HTTP's own border of errors
                 raise
             no = GatewayError("installer.request", "Send what this path takes")
-            return _json({"code": no.code, "remedy": no.remedy}, status=error.status)
+            return as_json({"code": no.code, "remedy": no.remedy}, status=error.status)
         finally:
             if self.gate is not None:
                 self.gate.done(request)
@@ -171,7 +189,7 @@ class Listener:
         roles = RIGHTS.get((method, path), frozenset())
         if caller.role == "nobody" and "nobody" not in roles:
             raise UNKNOWN
-        if not _host_is_ours(request, self.office.lan.hosts):
+        if not host_is_ours(request, self.office.lan.hosts):
             raise AccessRefused("access.host", "Open this gateway by its address", status=403)
         if request.method == "POST":
             self._check_origin(request, caller)
@@ -194,7 +212,7 @@ class Listener:
         code, remedy = error.code, error.remedy
         if isinstance(error, AccessRefused):
             self.office.refused("access", caller, code)
-            return _json({"code": code, "remedy": remedy}, status=error.status)
+            return as_json({"code": code, "remedy": remedy}, status=error.status)
         status = 503 if isinstance(error, Overloaded) else 403
         if request.path == "/pair/session":
             return self._stranger(request, why=code, status=403)
@@ -202,8 +220,10 @@ class Listener:
             if request.path.endswith(path):
                 self.office.refused(what, caller, code)
                 status = 409
+        if request.path in COMMISSIONING:
+            status = 409
         plain = {key: str(value) for key, value in error.evidence.items() if key != "cause"}
-        return _json({"code": code, "remedy": remedy, "evidence": plain}, status=status)
+        return as_json({"code": code, "remedy": remedy, "evidence": plain}, status=status)
 
     # --- the page ---------------------------------------------------------------------------------
 
@@ -216,7 +236,7 @@ class Listener:
         if _number(door) and (not code or _code(code)):
             told = page.tested(lang, int(door), code)
         status = public(self.office.site.status())
-        return _html(page.home(lang, caller.session, status, told, bad=bool(code)))
+        return html(page.home(lang, caller.session, status, told, bad=bool(code)))
 
     async def _shell(self, request: web.Request) -> web.StreamResponse:
         """Answer with a page that a script fills; who is no browser of ours may pair first."""
@@ -224,13 +244,13 @@ class Listener:
         if caller.session is None:
             return self._stranger(request)
         made = page.service if request.path == "/service" else page.commission
-        return _html(made(_lang(request), caller.session, public(self.office.site.status())))
+        return html(made(_lang(request), caller.session, public(self.office.site.status())))
 
     def _stranger(
         self, request: web.Request, why: str = "", status: int = 200
     ) -> web.StreamResponse:
         words = lan.words_of(self.office.lan.pin)
-        return _html(page.pairing(_lang(request), words, why), status=status)
+        return html(page.pairing(_lang(request), words, why), status=status)
 
     async def _static(self, request: web.Request) -> web.StreamResponse:
         part = page.PARTS.get(request.match_info["name"])
@@ -242,14 +262,14 @@ class Listener:
     # --- pairing ----------------------------------------------------------------------------------
 
     async def _certificate(self, request: web.Request) -> web.StreamResponse:
-        body = await _decoded(request, _PairBody)
+        body = await decoded(request, _PairBody)
         try:
             csr = base64.b64decode(body.csr, validate=True)
             proof = base64.b64decode(body.proof, validate=True)
         except (binascii.Error, ValueError):
             raise GatewayError("pair.malformed", "Send csr and proof as base64") from None
         name, leaf = self.office.pair(csr, proof)
-        return _json(
+        return as_json(
             {
                 "name": name,
                 "site": self.office.lan.uri.removeprefix(authority.SCHEME),
@@ -259,9 +279,9 @@ class Listener:
         )
 
     async def _session(self, request: web.Request) -> web.StreamResponse:
-        form = await _form(request)
-        token = self.office.sign_in(form.get("code", ""))
-        answer = _to("/")
+        fields = await form(request)
+        token = self.office.sign_in(fields.get("code", ""))
+        answer = see_other("/")
         answer.set_cookie(
             COOKIE, token, max_age=SESSION_MS // 1000, path="/", secure=True, httponly=True,
             samesite="Strict",
@@ -271,17 +291,17 @@ class Listener:
     async def _end(self, request: web.Request) -> web.StreamResponse:
         await self._check_token(request)
         self.office.sign_out(request[_CALLER], request.cookies.get(COOKIE, ""))
-        answer = _to("/")
+        answer = see_other("/")
         answer.del_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="Strict")
         return answer
 
     async def _check_token(self, request: web.Request) -> bool:
         """Refuse an act without this session's own token; say whether it came as a form."""
         caller: Caller = request[_CALLER]
-        is_form = request.content_type == _FORM
+        is_form = request.content_type == FORM
         token = request.headers.get("X-Csrf-Token", "")
         if is_form:
-            token = token or (await _form(request)).get("csrf", "")
+            token = token or (await form(request)).get("csrf", "")
         if caller.session is not None and not caller.session.meant(token):
             raise AccessRefused("access.token", "Load the page again", status=403)
         return is_form
@@ -294,10 +314,10 @@ class Listener:
         told: dict[str, object] = {"name": caller.name, "role": caller.role, "may": may}
         if caller.session is not None:
             told["csrf"] = caller.session.csrf
-        return _json(told)
+        return as_json(told)
 
     async def _status(self, _request: web.Request) -> web.StreamResponse:
-        return _json(public(self.office.site.status()))
+        return as_json(public(self.office.site.status()))
 
     async def _test(self, request: web.Request) -> web.StreamResponse:
         caller: Caller = request[_CALLER]
@@ -311,8 +331,8 @@ class Listener:
             self.office.refused("door.test", caller, error.code)
             code = error.code
         if is_form:
-            return _to(f"/?door={door}" + (f"&code={code}" if code else ""))
-        return _json({"door": door})
+            return see_other(f"/?door={door}" + (f"&code={code}" if code else ""))
+        return as_json({"door": door})
 
     async def _tried(self, caller: Caller, door: int) -> None:
         """Have the site open a door; raises GatewayError with its reason."""
@@ -331,88 +351,51 @@ class Listener:
 
     async def _service(self, request: web.Request) -> web.StreamResponse:
         caller: Caller = request[_CALLER]
-        body = await _decoded(request, ServiceBody)
+        body = await decoded(request, ServiceBody)
         await self._check_token(request)
         door = service.number(request.match_info["door"])
         self._pace()
-        return _json(await service.set_service(self.office, caller, door, body))
+        return as_json(await service.set_service(self.office, caller, door, body))
 
     async def _trends(self, request: web.Request) -> web.StreamResponse:
-        return _json(await service.trends(self.office, request.query))
+        return as_json(await service.trends(self.office, request.query))
+
+    # --- commissioning ----------------------------------------------------------------------------
+
+    async def _commission(self, request: web.Request) -> web.StreamResponse:
+        caller: Caller = request[_CALLER]
+        bench, by = self.office.site.bench, f"installer:{caller.name}"
+        if request.method != "POST":
+            return as_json(await commissioning.view(bench, by, request.query))
+        if request.content_type != "application/json":
+            raise GatewayError("installer.media_type", "Send application/json")
+        await self._check_token(request)
+        return as_json(await bench.act(by, await read(request)))
+
+    async def _report(self, _request: web.Request) -> web.StreamResponse:
+        return commissioning.report(self.office.site.bench)
+
+    async def _report_page(self, request: web.Request) -> web.StreamResponse:
+        download = "download" in request.query
+        return commissioning.report_page(self.office.site.bench, _lang(request), download=download)
+
+    async def _map_file(self, _request: web.Request) -> web.StreamResponse:
+        return commissioning.map_file(self.office.site.bench)
 
     async def _diagnostics(self, request: web.Request) -> web.StreamResponse:
         counters = {} if self.gate is None else self.gate.counters
         told = await service.diagnostics(self.office, counters)
         self.office.did("diagnostics", request[_CALLER])
-        return _json(told)
-
-
-# --- requests and answers -------------------------------------------------------------------------
-
-
-def _host_is_ours(request: web.Request, names: frozenset[str]) -> bool:
-    """Say whether the one Host header is an address, which no DNS can rebind, or a name of ours."""
-    hosts = request.headers.getall(hdrs.HOST, [])
-    host = _HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
-    if host is None:
-        return False
-    name = (host["v6"] or host["name"]).lower()
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return name in {one.lower() for one in names}
-    return True
-
-
-async def _read(request: web.Request) -> bytes:
-    try:
-        async with asyncio.timeout(BODY_S):
-            return await request.read()
-    except TimeoutError:
-        raise GatewayError("installer.slow", "Send the whole request at once") from None
-    except web.RequestPayloadError:  # chunks or a compression that are none
-        raise GatewayError("installer.body", "Send what this path takes") from None
-
-
-async def _form(request: web.Request) -> dict[str, str]:
-    """Return the fields of a form; another kind of body has none."""
-    if request.content_type != _FORM:
-        raise GatewayError("installer.media_type", "Send a form")
-    await _read(request)
-    try:
-        fields = await request.post()
-    except (ValueError, LookupError):  # a charset or bytes that are none
-        raise GatewayError("installer.body", "Send what this path takes") from None
-    return {key: value for key, value in fields.items() if isinstance(value, str)}
-
-
-async def _decoded(request: web.Request, kind: type[_Body]) -> _Body:
-    if request.content_type != "application/json":
-        raise GatewayError("installer.media_type", "Send application/json")
-    try:
-        return msgspec.json.decode(await _read(request), type=kind)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        raise GatewayError("installer.body", "Send the JSON object of this path") from None
+        return as_json(told)
 
 
 def _lang(request: web.Request) -> str:
     return page.language(request.headers.get(hdrs.ACCEPT_LANGUAGE, ""))
 
 
-def _to(path: str) -> web.Response:
-    return web.Response(status=303, headers={hdrs.LOCATION: path})
-
-
-def _html(text: str, status: int = 200) -> web.Response:
-    return web.Response(text=text, status=status, content_type="text/html", charset="utf-8")
-
-
-def _json(value: object, *, status: int = 200) -> web.Response:
-    return web.Response(
-        body=msgspec.json.encode(value), status=status, content_type="application/json"
-    )
-
-
 async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:
+    own = response.headers.get("Content-Security-Policy")  # of a page that brings its style inside
     response.headers.update(SECURITY_HEADERS)
+    if own is not None:
+        response.headers["Content-Security-Policy"] = own
     response.headers[hdrs.CACHE_CONTROL] = "no-store"

@@ -21,7 +21,7 @@ from gateway import logs
 from gateway.core.inputs import Command, Now, Trust
 from gateway.core.outputs import Answer
 from gateway.errors import GatewayError
-from gateway.ports import UpkeepPort
+from gateway.ports import BenchPort, UpkeepPort
 from gateway.web.installer.lan import Lan
 from gateway.web.installer.roll import Installer, Roll
 from gateway.web.installer.sessions import Session, Sessions
@@ -40,7 +40,7 @@ class Site:
 
     `ask` has the engine decide, and raises GatewayError. `status` is what `locker-gateway status`
     shows. `tell(what, by, why)` puts an attempt on record (`access.judged`). `upkeep` knows what
-    wears out.
+    wears out. `bench` is where installers work at the boards.
     """
 
     now: Callable[[], Now]
@@ -48,6 +48,7 @@ class Site:
     status: Callable[[], Mapping[str, Any]]
     tell: Callable[[str, str, str], None]
     upkeep: UpkeepPort
+    bench: BenchPort
 
 
 class AccessRefused(GatewayError):  # noqa: N818  # a refusal is an answer

@@ -6,6 +6,7 @@ restart, and connections that are open stay.
 """
 
 import asyncio
+import importlib.metadata
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -17,7 +18,8 @@ import msgspec
 from aiohttp import web
 
 from certs import tls
-from gateway import config, logs
+from gateway import config, logs, nearby
+from gateway.announce import Announcer
 from gateway.errors import GatewayError
 from gateway.web.installer.gate import Gate, listen
 from gateway.web.installer.lan import hosts_here
@@ -31,6 +33,7 @@ OPTIONS: Final[Mapping[str, Any]] = {
     "access_log": None, "keepalive_timeout": 10.0, "lingering_time": 0.0,
     "max_line_size": MAX_LINE, "max_field_size": MAX_LINE,
 }  # fmt: skip
+VERSION: Final = importlib.metadata.version("parcel-locker-gateway")
 _log = logs.get("installer")
 
 
@@ -65,6 +68,7 @@ class Serving:
     def __init__(self, chosen: config.Config, data: Path, site: Site) -> None:
         self._config, self._data, self._site = chosen, data, site
         self._open: _Open | None = None
+        self._announcer: Announcer | None = None
         self._at = ("", 0)  # the kiosk at which a window was opened, and its number
 
     @property
@@ -103,9 +107,13 @@ class Serving:
         gate = listener.gate = Gate(socket, context, runner.server, OPTIONS)
         self._open = _Open(office, port, hosts, context, gate)
         _log.info("installer.listening", url=self.url, pin=office.lan.pin)
+        beside = [gate.run(), self._keep_fresh()]
+        if where.announce:
+            self._announcer = Announcer(lambda: self._said(office, port), where.host)
+            beside.append(self._announcer.run())
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(gate.run()), group.create_task(self._keep_fresh())]
+                tasks = [group.create_task(one) for one in beside]
                 try:
                     yield
                 finally:
@@ -115,6 +123,11 @@ class Serving:
             self._open = None
             socket.close()
             await runner.cleanup()
+
+    def _said(self, office: Office, port: int) -> nearby.Said:
+        """Return what is announced on the network: nothing secret, see `nearby`."""
+        state = nearby.state_of(self._site.status())
+        return nearby.Said(office.lan.site_id, VERSION, state, office.lan.pin, port)
 
     async def _look(self, office: Office) -> list[str]:
         """See to a certificate for what this machine is called now; return that."""
@@ -148,7 +161,9 @@ class Serving:
         """Return what `locker-gateway status` shows of it."""
         if self._open is None:
             return {}
-        return {"installer": {"url": self.url, "connections": dict(self._open.gate.counters)}}
+        announced = "" if self._announcer is None else self._announcer.name
+        counters = dict(self._open.gate.counters)
+        return {"installer": {"url": self.url, "announced": announced, "connections": counters}}
 
     # --- whoever is at the gateway ----------------------------------------------------------------
 

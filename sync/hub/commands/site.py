@@ -67,7 +67,7 @@ def list_sites(file: Path, *, as_json: bool) -> None:
 @shared.config
 @shared.as_json
 def show_site(site: str, file: Path, *, as_json: bool) -> None:
-    """Show SITE: its link, its logs, what needs a person."""
+    """Show SITE: its link, its logs, who signed it off, what needs a person."""
 
     async def here(hub: Hub) -> dict[str, Any]:
         return _shown(await show(hub, await hub.registry.get(site)))
@@ -79,6 +79,14 @@ def show_site(site: str, file: Path, *, as_json: bool) -> None:
         f"{one['origin']}  {one['size']}" + (f"  {one['lag']} behind" if one["lag"] else "")
         for one in told["logs"]
     ]
+    signed = told["commissioned"]
+    lines.append(
+        "not commissioned"
+        if signed is None
+        else f"commissioned by {signed['by']}: {signed['doors']} doors,"
+        f" {signed['boards']} boards,"
+        f" {signed['passed']} passed, {signed['failed']} failed  {signed['ref']}"
+    )
     lines += [f"{one['log']} stopped at {one['index']}: {one['code']}" for one in told["stopped"]]
     shared.tell(told, "\n".join(lines), as_json=as_json)
 

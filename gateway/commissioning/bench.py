@@ -1,0 +1,449 @@
+"""The bench: where an installer works at this site's boards, one at a time, one job at a time.
+
+While it is open it owns every line, and this site's life has no boards (`wanted`, `beside`): the
+kiosks are out of service. The draft is one file, durable before an act is answered; the map changes
+in one turn of the engine at `sign`, so whatever is cancelled, cut off or done twice leaves the old
+map or the new one. No coil is switched on before the engine has put its intent on the disk.
+
+What is learned is decided in the pure rooms beside this one; here are lines, tasks and time.
+"""
+
+import asyncio
+import contextlib
+from base64 import b64decode, b64encode
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final, assert_never
+
+import msgspec
+
+from adapters.errors import AdapterError
+from gateway import config, logs, mapfile
+from gateway.commissioning import acts, convert, report, view
+from gateway.commissioning import draft as drafts
+from gateway.commissioning import lesson as lessons
+from gateway.commissioning.draft import Draft
+from gateway.commissioning.finding import Finder
+from gateway.commissioning.hold import Hold, Job, JobName
+from gateway.commissioning.keeping import Shelf
+from gateway.commissioning.proving import Prover
+from gateway.commissioning.rig import Rig, as_gateway
+from gateway.commissioning.teaching import REMEDIES, Pulser, Teacher
+from gateway.core.inputs import BenchAsked, Command, Now, SiteSigned
+from gateway.core.outputs import Answer
+from gateway.errors import GatewayError
+from sync.book import Book
+
+DISTRIBUTION: Final = "parcel-locker-gateway"
+APART: Final = "site.commissioning"
+IDLE_MS: Final = 15 * 60_000
+"""An installer whose phone has died must not keep a site out of service."""
+IDLE_LOOK_S: Final = 5.0
+LEND_S: Final = 20.0
+"""A life ends within two seconds, and the next one begins as a start does."""
+STOP_S: Final = 3.0
+
+Work = acts.Scan | acts.Look | acts.Sweep | acts.Address | acts.Try | acts.Again | acts.Prove
+"""Acts that take a while, at the boards."""
+JOBS: Final[dict[type[Work], JobName]] = {
+    acts.Scan: "scan",
+    acts.Look: "scan",
+    acts.Sweep: "sweep",
+    acts.Address: "address",
+    acts.Try: "try",
+    acts.Again: "try",
+    acts.Prove: "prove",
+}
+_log = logs.get("bench")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What the bench needs of the site. All is called on the event loop.
+
+    `ask` has the engine decide. `book` raises GatewayError `site.closed` between two lives; `apart`
+    keeps people at kiosks away from now on. `machine` measures what a proof says of disk, clock and
+    link. `lines` are those of the configuration.
+    """
+
+    site: str
+    now: Callable[[], Now]
+    ask: Callable[[Command], Awaitable[Answer]]
+    tell: Callable[[str, str, str], None]
+    book: Callable[[], Book]
+    apart: Callable[[str], None]
+    machine: Callable[[], Awaitable[dict[str, Any]]]
+    lines: Mapping[str, config.Line]
+
+
+class Bench:
+    """Satisfies `gateway.ports.BenchPort`. One a process; it outlives every life."""
+
+    def __init__(self, data: Path, place: Place) -> None:
+        self._place = place
+        self._hold = Hold(Shelf(data))
+        self._rig = Rig(place.lines)
+        self._pulser = Pulser(self._rig, place.ask, place.now)
+        self._turn = asyncio.Lock()
+        self._by = ""
+        self._open = self._signing = self._loaded = False
+        self._wish = asyncio.Event()
+        self._lent = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._used_ms = 0
+
+    # --- lives ------------------------------------------------------------------------------------
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the next life is to have no boards, because an installer has them."""
+        return self._open and not self._signing
+
+    async def beside(self, finish: Callable[[], None], *, lent: bool) -> None:
+        """Run beside a life: end it (`finish`) when the boards are wanted, or given back.
+
+        With `lent` they are the bench's until this task ends, whatever ends it.
+        """
+        try:
+            if lent:
+                self._lent.set()
+            while self._open is lent:
+                wish, look = self._wish, IDLE_LOOK_S if lent else None
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(look):
+                        await wish.wait()
+                if lent and self._idle():
+                    _log.warning("bench.idle", by=self._by)
+                    self._close()
+        finally:
+            self._lent.clear()
+            if lent:
+                await self._put_down()
+        finish()
+
+    def _idle(self) -> bool:
+        idle_ms = self._place.now().mono_ms - self._used_ms
+        return self._open and self._task is None and idle_ms >= IDLE_MS
+
+    def _wished(self) -> None:
+        wish, self._wish = self._wish, asyncio.Event()
+        wish.set()
+
+    def _close(self) -> None:
+        self._open = False
+        self._wished()
+        self._hold.touch()
+
+    async def _put_down(self) -> None:
+        """Leave every line with its coils off, whatever was going on."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task}, timeout=STOP_S)
+        await self._rig.close()
+
+    async def _take_boards(self, by: str) -> None:
+        """Have the life end and another begin without boards. GatewayError `site.busy`."""
+        if self._lent.is_set():
+            return
+        if not self._open:
+            answer = await self._place.ask(BenchAsked(now=self._place.now(), token="", by=by))
+            if answer.code:
+                raise _refused(answer)
+            self._place.apart(APART)
+            self._open = True
+            self._wished()
+            self._hold.touch()
+        try:
+            async with asyncio.timeout(LEND_S):
+                await self._lent.wait()
+        except TimeoutError:
+            self._close()
+            raise GatewayError("commission.not_lent", "Try again in a moment") from None
+
+    # --- what is asked ----------------------------------------------------------------------------
+
+    async def view(
+        self, by: str, *, after: int | None = None, wait_s: float = 0
+    ) -> Mapping[str, Any]:
+        """Return how it stands; with `after` when it is no longer at that tick, or time is up."""
+        await self._load()
+        if after is not None:
+            await self._hold.later(after, wait_s)
+        return self._view(by)
+
+    def _view(self, by: str) -> dict[str, Any]:
+        hold, draft = self._hold, self._hold.draft
+        if draft is not None and hold.trials is not None:
+            draft = msgspec.structs.replace(draft, trials=hold.trials)
+        signed = self._signed()
+        shown = view.view(
+            draft,
+            lesson=hold.lesson,
+            job=None if hold.job is None else hold.job.told(),
+            last=hold.last,
+            live=hold.live(),
+            is_signed=signed is not None,
+        )
+        return shown | {
+            "tick": hold.tick,
+            "state": "none" if draft is None else "open" if self.wanted else "closed",
+            "by": self._by,
+            "mine": by == self._by,
+            "signed": signed,
+        }
+
+    def _signed(self) -> dict[str, Any] | None:
+        """Return the last sign-off, as the book has it; None between two lives too."""
+        with contextlib.suppress(GatewayError):
+            last = self._place.book().commissioned
+            if last is not None:
+                return {
+                    "ref": last.ref, "by": last.by, "passed": last.passed, "failed": last.failed,
+                    "report": last.report,
+                }  # fmt: skip
+        return None
+
+    async def act(self, by: str, body: bytes) -> Mapping[str, Any]:
+        """Do what the JSON object asks, or begin it; return how it stands then.
+
+        Raises GatewayError: `commission.*`, `teach.*`, `map.*`, and those of engine and boards.
+        """
+        act = acts.read(body)
+        await self._load()
+        async with self._turn:
+            await self._do(by, act)
+            self._used_ms = self._place.now().mono_ms
+        return self._view(by)
+
+    async def _load(self) -> None:
+        """Read the draft that an earlier process left, once."""
+        if self._loaded:
+            return
+        self._loaded = True
+        data = await asyncio.to_thread(self._hold.shelf.read)
+        if data is None:
+            return
+        try:
+            self._hold.draft = drafts.decode(data)
+            self._by = self._hold.draft.by
+        except GatewayError as error:
+            _log.error("bench.draft", code=error.code)
+            self._hold.ended("open", error.code, error.remedy)
+
+    async def _do(self, by: str, act: acts.Act) -> None:  # noqa: C901  # one line a group of acts
+        match act:
+            case acts.Begin():
+                await self._begin(by, act)
+            case acts.Take():
+                await self._take(by)
+            case acts.Stop():
+                self._holds(by)
+                if self._hold.job is not None and self._hold.job.can_stop:
+                    self._hold.job.stop.set()
+            case acts.Close():
+                self._holds(by)
+                await self._end_job()
+                self._close()
+                self._place.tell("commission.close", by, "")
+            case acts.Cancel():
+                self._holds(by)
+                await self._end_job()
+                await self._hold.drop()
+                self._close()
+                self._place.tell("commission.cancel", by, "")
+            case acts.Popped() | acts.Nothing():
+                self._holds(by, act)
+                self._said(by, act)
+            case acts.Sign():
+                self._holds(by, act)
+                await self._sign(by)
+            case (
+                acts.Scan() | acts.Look() | acts.Sweep() | acts.Address()
+                | acts.Try() | acts.Again() | acts.Prove()
+            ):  # fmt: skip
+                await self._work(by, act)
+            case _:
+                draft = self._holds(by, act)
+                wall_ms = self._rig.wall_ms()
+                after = acts.perform(draft, act, wall_ms, kind_of=convert.kind_of)
+                await self._hold.put(after)
+
+    # --- who holds it -----------------------------------------------------------------------------
+
+    async def _begin(self, by: str, act: acts.Begin) -> None:
+        """Take the boards; go on with the draft that is there, unless another beginning is meant."""
+        if self._by and self._by != by and self._hold.draft is not None:
+            raise _taken(self._by)
+        book = self._place.book()
+        await self._take_boards(by)
+        draft = self._hold.draft
+        if draft is None or act.from_:
+            site = convert.site_with_lines(book.map, dict(self._place.lines))
+            wall_ms = self._rig.wall_ms()
+            start = None if act.from_ == "empty" else site
+            self._hold.lesson = self._hold.last = None
+            self._hold.ports = []
+            await self._hold.put(drafts.begun(by, wall_ms, start, convert.kind_of))
+        self._by = by
+        self._hold.touch()
+        self._place.tell("commission.begin", by, "")
+
+    async def _take(self, by: str) -> None:
+        """Take over from another installer, whose phone may be dead. It is on record."""
+        if self._hold.draft is None:
+            raise GatewayError("commission.none", "Begin first")
+        if self._by != by:
+            _log.warning("bench.taken", by=by, before=self._by)
+            self._by = by
+            self._place.tell("commission.take", by, "")
+            self._hold.touch()
+
+    def _holds(self, by: str, act: acts.Act | None = None) -> Draft:
+        """Return the draft, where this installer holds it and knows how it stands."""
+        draft = self._hold.draft
+        if draft is None:
+            raise GatewayError("commission.none", "Begin first")
+        if self._by != by:
+            raise _taken(self._by)
+        if act is not None:
+            acts.fresh(draft, act)
+        return draft
+
+    # --- jobs -------------------------------------------------------------------------------------
+
+    async def _work(self, by: str, act: Work) -> None:
+        """Begin what takes a while. One job at a time: another is refused `commission.busy`."""
+        self._holds(by, act)
+        if self._task is not None:
+            name = self._hold.job.name if self._hold.job else ""
+            raise GatewayError("commission.busy", "Wait for it, or stop it", job=name)
+        await self._take_boards(by)
+        job = Job(JOBS[type(act)])
+        work = self._job(by, act, job)
+        self._hold.job, self._hold.last = job, None
+        self._task = asyncio.create_task(self._guarded(work, job), name=f"bench {job.name}")
+        self._hold.touch()
+
+    def _job(self, by: str, act: Work, job: Job) -> Coroutine[Any, Any, None]:
+        finder = Finder(self._hold, self._rig)
+        teacher = Teacher(self._hold, self._rig, self._pulser, by)
+        draft = self._hold.draft
+        assert draft is not None  # `_holds` has looked
+        match act:
+            case acts.Scan():
+                return finder.scan(job, act.ports, act.depth, act.units)
+            case acts.Look():
+                return finder.look(job, convert.tcp(act.tcp, act.framing), act.framing)
+            case acts.Sweep():
+                return finder.sweep(job, act.network)
+            case acts.Address():
+                line = draft.lines.get(act.line)
+                if line is None:
+                    raise GatewayError("commission.no_line", "Scan its port first", line=act.line)
+                return finder.address(job, line, act.profile, act.unit, act.baud)
+            case acts.Try():
+                return teacher.teach(job, act.lock, act.ms)
+            case acts.Again():
+                return teacher.again(job)
+            case acts.Prove():
+                place = self._place
+                prover = Prover(self._hold, self._rig, self._pulser, place.machine, place.book, by)
+                return prover.prove(job, act.doors)
+            case _:
+                assert_never(act)
+
+    async def _guarded(self, work: Coroutine[Any, Any, None], job: Job) -> None:
+        """Do a job to its end; what went wrong is told, and ends nothing else."""
+        code, remedy, evidence = "", "", dict[str, object]()
+        try:
+            await work
+        except (GatewayError, AdapterError) as error:
+            told = as_gateway(error) if isinstance(error, AdapterError) else error
+            code, remedy, evidence = told.code, told.remedy, dict(told.evidence)
+            _log.warning("bench.job", job=job.name, code=code)
+        except asyncio.CancelledError:
+            code, remedy = "commission.stopped", "Begin it again"
+        finally:
+            self._hold.job = self._task = self._hold.trials = None
+            self._used_ms = self._place.now().mono_ms
+            self._hold.ended(job.name, code, remedy, evidence)
+
+    async def _end_job(self) -> None:
+        """Have what goes on end: its coil off, its intent with an outcome."""
+        if self._task is not None and self._hold.job is not None:
+            self._hold.job.stop.set()
+            self._task.cancel()
+            await asyncio.wait({self._task}, timeout=STOP_S)
+        self._hold.lesson = None
+
+    def _said(self, by: str, act: acts.Popped | acts.Nothing) -> None:
+        teacher = Teacher(self._hold, self._rig, self._pulser, by)
+        if isinstance(act, acts.Popped):
+            teacher.say(lambda lesson: lessons.popped(lesson, act.number, act.size))
+        else:
+            teacher.say(lessons.nothing)
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    async def _sign(self, by: str) -> None:
+        """Make the draft the site's map, and sign what was proved: one turn, one commit."""
+        draft = self._holds(by)
+        if self._task is not None:
+            raise GatewayError("commission.busy", "Wait for it, or stop it")
+        if draft.proof is None:
+            raise GatewayError("commission.unproved", "Prove the doors first")
+        site = drafts.site_map(draft)
+        mapfile.check(site)
+        proof = draft.proof
+        data = report.encode(
+            proof, draft, site=self._place.site, software=metadata.version(DISTRIBUTION)
+        )
+        await asyncio.to_thread(self._hold.shelf.keep_report, data)
+        self._signing = True
+        try:
+            answer = await self._place.ask(
+                SiteSigned(
+                    now=self._place.now(), token="", by=by, map=site, audit=proof.audit,
+                    report=b64encode(sha256(data).digest()).decode(),
+                    passed=proof.count("passed"), failed=proof.count("failed"),
+                )
+            )  # fmt: skip
+            if answer.code:
+                raise _refused(answer)
+            self._open = False
+            await self._hold.drop()
+        finally:
+            self._signing = False
+            self._wished()
+        self._hold.touch()
+        _log.info("site.commissioned", by=by, entry=answer.ref, doors=len(site.doors))
+
+    def report(self) -> bytes:
+        """Return the last signed report; GatewayError `report.none`."""
+        last = self._place.book().commissioned
+        if last is None:
+            raise GatewayError("report.none", "Prove and sign this site first")
+        return self._hold.shelf.report(b64decode(last.report))
+
+    def report_page(self, lang: str) -> str:
+        """Return it as one HTML file."""
+        last = self._place.book().commissioned
+        return report.page(self.report(), lang, ref="" if last is None else last.ref)
+
+    def map_text(self) -> str:
+        """Return the site's map as TOML; GatewayError `map.none`."""
+        site = self._place.book().map
+        if not site.doors:
+            raise GatewayError("map.none", "Teach the doors and sign, or import a map first")
+        return mapfile.write(site)
+
+
+def _taken(by: str) -> GatewayError:
+    return GatewayError("commission.taken", "Ask them to stop, or take over", by=by)
+
+
+def _refused(answer: Answer) -> GatewayError:
+    return GatewayError(answer.code, REMEDIES.get(answer.code, ""), **dict(answer.evidence))
