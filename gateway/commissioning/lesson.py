@@ -26,9 +26,40 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from gateway.commissioning.findings import Finding
+from gateway.commissioning.tracks import (
+    SPREAD_MS,
+    Attempt,
+    Dip,
+    Sample,
+    Track,
+    at_rest,
+    dipped,
+    followed,
+    follows_the_end,
+    is_dip,
+    is_late,
+    merged,
+)
 from gateway.errors import GatewayError
 from sync.facts import Size
 from sync.sitemap import Sense
+
+__all__ = [
+    "MOVERS_MS",
+    "STILL_MS",
+    "TOGETHER_MS",
+    "WATCH_MS",
+    "Attempt",
+    "Lesson",
+    "Phase",
+    "Sample",
+    "again",
+    "begun",
+    "nothing",
+    "popped",
+    "pulsed",
+    "seen",
+]
 
 WATCH_MS: Final = 4_000
 """A sticky lock under tension opens late; after this nobody waits at a door."""
@@ -38,51 +69,10 @@ STILL_MS: Final = 1_000
 TOGETHER_MS: Final = 300
 """Two inputs that change within this were changed by the same movement of the same door."""
 EARLY_MAX: Final = 256
-SPREAD_MS: Final = 200
-"""Two pulses that differ by less could not be told apart by their samples."""
 PULSE_MS_MAX: Final = 1_000
-DIP_MIN: Final = 30_000
-"""A parcel brings a measured distance down by 30 mm at least, and by a tenth of it."""
 POINTS_NAMED: Final = 8
 
 Phase = Literal["pulsing", "watching", "which", "closing", "done"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """What the boards said at one moment of a clock that never jumps; who was silent is absent."""
-
-    at_ms: int
-    inputs: Mapping[str, tuple[bool, ...]]
-    values: Mapping[str, tuple[int | None, ...]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Track:
-    """One input since the pulse: how it rested, how it is, when it first and last changed."""
-
-    rest: bool
-    now: bool
-    first_ms: int = 0
-    last_ms: int = 0
-    changes: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Dip:
-    """One distance since the pulse: how it rested, the least while the door was open, and now."""
-
-    rest: int
-    low: int
-    now: int
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One pulse: how long the coil was on, and when the door's switch moved (None: it did not)."""
-
-    ms: int
-    took_ms: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +170,7 @@ def pulsed(lesson: Lesson, *, at_ms: int, ms: int, code: str = "") -> Lesson:
     rest = next((one for one in reversed(before) if one.at_ms <= at_ms), lesson.last)
     lesson = replace(
         lesson, phase="watching", began_ms=at_ms, early=(), last=rest,
-        code=code.removeprefix("doubt:"), tracks=_tracks(rest), dips=_dips(lesson, rest),
+        code=code.removeprefix("doubt:"), tracks=at_rest(rest), dips=_dips(lesson, rest),
         attempts=(*lesson.attempts, Attempt(ms, None)),
     )  # fmt: skip
     for sample in after:
@@ -191,16 +181,16 @@ def pulsed(lesson: Lesson, *, at_ms: int, ms: int, code: str = "") -> Lesson:
 def seen(lesson: Lesson, sample: Sample) -> Lesson:
     """Take in what the boards say now. Older samples than the last one are left out."""
     if lesson.phase == "done":
-        return replace(lesson, last=_merged(lesson.last, sample))
+        return replace(lesson, last=merged(lesson.last, sample))
     if lesson.phase == "pulsing":
         early = (*lesson.early, sample)[-EARLY_MAX:]
         return replace(lesson, early=early)
     if sample.at_ms < lesson.last.at_ms:
         return lesson
-    tracks = {point: _followed(track, point, sample) for point, track in lesson.tracks.items()}
-    dips = {point: _dipped(dip, point, sample) for point, dip in lesson.dips.items()}
+    tracks = {point: followed(track, point, sample) for point, track in lesson.tracks.items()}
+    dips = {point: dipped(dip, point, sample) for point, dip in lesson.dips.items()}
     lesson = replace(
-        lesson, last=_merged(lesson.last, sample), tracks=tracks,
+        lesson, last=merged(lesson.last, sample), tracks=tracks,
         dips=dips if lesson.switch else lesson.dips,
     )  # fmt: skip
     if lesson.phase == "watching":
@@ -270,7 +260,7 @@ def _switched(lesson: Lesson, point: str) -> Lesson:
         lesson, switch=point, code="", open_when="inactive" if track.rest else "active",
         open_ms=took, bounce_ms=track.last_ms - track.first_ms,
     )  # fmt: skip
-    if _follows_the_end(attempts):
+    if follows_the_end(attempts):
         return _done(lesson, "lock.energise_to_lock", lock=lesson.lock, took_ms=took)
     return _asked(lesson)
 
@@ -319,7 +309,7 @@ def _shutting(lesson: Lesson) -> Lesson:
     together = [p for p in others if abs(lesson.tracks[p].last_ms - switch.last_ms) <= TOGETHER_MS]
     if together:
         return _done(lesson, "teach.crossed", inputs=_named([lesson.switch, *together]))
-    if _is_late(lesson.attempts):
+    if is_late(lesson.attempts):
         attempt = lesson.attempts[-1]
         return _done(lesson, "lock.opened_late", took_ms=lesson.open_ms, ms=attempt.ms)
     return _done(_sensed(replace(lesson, findings=()), others), "")
@@ -337,7 +327,7 @@ def _sensed(lesson: Lesson, left: list[str]) -> Lesson:
         and track.last_ms <= switch.last_ms
         and not _foreign(lesson, point)
     ]
-    dips = [p for p, dip in lesson.dips.items() if _is_dip(dip) and not _foreign(lesson, p)]
+    dips = [p for p, dip in lesson.dips.items() if is_dip(dip) and not _foreign(lesson, p)]
     findings = lesson.findings
     if left:
         findings += (Finding("teach.left_changed", lesson.lock, {"inputs": _named(left)}),)
@@ -367,14 +357,6 @@ def _silent(lesson: Lesson) -> Lesson:
 # --- small parts ----------------------------------------------------------------------------------
 
 
-def _tracks(sample: Sample) -> dict[str, Track]:
-    return {
-        f"{board}:{channel}": Track(value, value)
-        for board, inputs in sample.inputs.items()
-        for channel, value in enumerate(inputs)
-    }
-
-
 def _dips(lesson: Lesson, sample: Sample) -> dict[str, Dip]:
     return {
         f"{board}:{channel}#": Dip(value, value, value)
@@ -382,32 +364,6 @@ def _dips(lesson: Lesson, sample: Sample) -> dict[str, Dip]:
         for channel, value in enumerate(values)
         if value is not None and f"{board}:{channel}" in lesson.distances
     }
-
-
-def _followed(track: Track, point: str, sample: Sample) -> Track:
-    board, _, channel = point.partition(":")
-    inputs = sample.inputs.get(board, ())
-    value = inputs[int(channel)] if int(channel) < len(inputs) else track.now
-    if value == track.now:
-        return track
-    first = track.first_ms if track.changes else sample.at_ms
-    return Track(track.rest, value, first, sample.at_ms, track.changes + 1)
-
-
-def _dipped(dip: Dip, point: str, sample: Sample) -> Dip:
-    board, _, channel = point.removesuffix("#").partition(":")
-    values = sample.values.get(board, ())
-    value = values[int(channel)] if int(channel) < len(values) else None
-    return dip if value is None else Dip(dip.rest, min(dip.low, value), value)
-
-
-def _is_dip(dip: Dip) -> bool:
-    depth = dip.rest - dip.low
-    return depth >= max(DIP_MIN, dip.rest // 10) and (dip.now - dip.low) * 5 >= depth * 4
-
-
-def _merged(last: Sample, sample: Sample) -> Sample:
-    return sample if sample.at_ms >= last.at_ms else last
 
 
 def _movers(lesson: Lesson) -> list[str]:
@@ -442,25 +398,6 @@ def _done(lesson: Lesson, code: str, **evidence: str | int) -> Lesson:
     return replace(lesson, phase="done", code=code, findings=findings)
 
 
-def _is_late(attempts: tuple[Attempt, ...]) -> bool:
-    """Return whether the door opened after its coil went off, and no other pulse cleared that."""
-    last = attempts[-1]
-    late = [one for one in attempts if one.took_ms is not None and one.took_ms > one.ms]
-    return last in late and not any(abs(one.ms - last.ms) >= SPREAD_MS for one in late)
-
-
-def _follows_the_end(attempts: tuple[Attempt, ...]) -> bool:
-    """Return whether the opening moves along with the end of the pulse."""
-    last = attempts[-1]
-    for one in attempts[:-1]:
-        if one.took_ms is None or last.took_ms is None or abs(one.ms - last.ms) < SPREAD_MS:
-            continue
-        both_late = one.took_ms > one.ms and last.took_ms > last.ms
-        if both_late and abs(one.took_ms - last.took_ms) * 2 > abs(one.ms - last.ms):
-            return True
-    return False
-
-
 def _other_ms(lesson: Lesson) -> int:
     """Return a pulse of clearly another length: longer where the board allows it."""
     ms = lesson.attempts[-1].ms
@@ -477,7 +414,7 @@ def _phase(lesson: Lesson, *phases: Phase) -> None:
 
 def _refuse_open(lesson: Lesson) -> None:
     """Refuse a pulse at a door that stands open: what moves then proves nothing."""
-    now = _tracks(lesson.last)
+    now = at_rest(lesson.last)
     opened = [p for p, shut in lesson.shut.items() if p in now and now[p].now != shut]
     if opened:
         raise GatewayError(

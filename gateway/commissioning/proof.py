@@ -1,7 +1,8 @@
 """The proof of a bank: every lock, switch and board tried, and what that is worth. Pure.
 
     a door fails      it did not open, its switch did not come back, or it was not tried
-    a board fails     more than one question in a hundred went wrong, or it was not asked
+    a board fails     more than one question in a hundred went wrong (and not just once), or it was
+                      hardly asked
     the site fails    a door or a board fails, or the disk is too slow to put an intent on
     a note            worth knowing, and no reason not to sign: a slow or sticky lock, no hub yet
 
@@ -93,7 +94,8 @@ class Record(_Struct, frozen=True, kw_only=True):
 class Proof(_Struct, frozen=True, kw_only=True):
     """What was proved, when, by whom. `reasons` are why it is not passed; `notes` are no reasons.
 
-    `audit` is what differs between the log and the bank, empty where nothing does; None: no audit.
+    `audit`: the map in the log was proved as it stands. `differences` are what the log says and the
+    bank does not.
     """
 
     at_ms: int
@@ -104,11 +106,22 @@ class Proof(_Struct, frozen=True, kw_only=True):
     machine: Machine
     reasons: tuple[Finding, ...] = ()
     notes: tuple[Finding, ...] = ()
-    audit: tuple[Finding, ...] | None = None
+    audit: bool = False
+    differences: tuple[Finding, ...] = ()
 
     def count(self, verdict: Verdict) -> int:
         """Return how many doors came out so."""
         return sum(door.verdict == verdict for door in self.doors)
+
+    @property
+    def doors_passed(self) -> int:
+        """Return how many doors opened and were seen shut again."""
+        return self.count("passed")
+
+    @property
+    def doors_failed(self) -> int:
+        """Return how many did not."""
+        return self.count("failed")
 
     @property
     def open_doors(self) -> tuple[int, ...]:
@@ -128,12 +141,11 @@ def judge(
     machine: Machine,
     findings: Iterable[Finding] = (),
     before: SiteMap | None = None,
-    records: Iterable[Record] | None = None,
+    records: Iterable[Record] = (),
 ) -> Proof:
     """Return what these trials prove of this map. A door of the map without a trial fails.
 
-    `findings` are what is known of lines and boards. `records` (of an audit) and `before` are the
-    log's.
+    `findings` are what is known of lines and boards. `before` and `records` are the log's.
     """
     tried = {trial.number: trial for trial in doors}
     trials = tuple(
@@ -144,13 +156,19 @@ def judge(
     rows = tuple(asked.get(name, BoardTrial(name=name)) for name in sorted(site.boards))
     reasons = (*_door_reasons(trials), *_board_reasons(rows), *_machine_reasons(machine))
     notes = (*_door_notes(trials), *_board_notes(rows), *_machine_notes(machine), *findings)
-    differences = None
-    if records is not None:
-        differences = tuple(_differences(site, tried, before or SiteMap(), records))
+    old = before or SiteMap()
     return Proof(
-        at_ms=at_ms, by=by, passed=not reasons, doors=trials, boards=rows, machine=machine,
-        reasons=reasons, notes=notes, audit=differences,
-    )  # fmt: skip
+        at_ms=at_ms,
+        by=by,
+        passed=not reasons,
+        doors=trials,
+        boards=rows,
+        machine=machine,
+        reasons=reasons,
+        notes=notes,
+        audit=bool(old.doors) and (old.boards, old.doors) == (site.boards, site.doors),
+        differences=tuple(_differences(site, tried, old, records)) if old.doors else (),
+    )
 
 
 def rails(site: SiteMap) -> dict[str, tuple[int, ...]]:
@@ -194,19 +212,31 @@ def _door_notes(trials: Collection[DoorTrial]) -> Iterator[Finding]:
 
 def _board_reasons(boards: Collection[BoardTrial]) -> Iterator[Finding]:
     for board in boards:
-        evidence: dict[str, str | int] = {
-            "asked": board.asked, "failed": sum(board.failed.values()),
-            "per_1000": board.per_1000,
-            "most_per_1000": ERRORS_PER_1000,
-        }  # fmt: skip
-        if board.asked < ASKED_MIN:
+        if _broken(board):
+            yield Finding("proof.bus_errors", board.name, _errors(board))
+        elif board.asked < ASKED_MIN:
             yield Finding("proof.unasked", board.name, {"asked": board.asked, "least": ASKED_MIN})
-        elif board.per_1000 > ERRORS_PER_1000:
-            yield Finding("proof.bus_errors", board.name, {**evidence, **board.failed})
+
+
+def _broken(board: BoardTrial) -> bool:
+    failed = sum(board.failed.values())
+    return board.per_1000 > ERRORS_PER_1000 and (failed > 1 or board.asked < ASKED_MIN)
+
+
+def _errors(board: BoardTrial) -> dict[str, str | int]:
+    return {
+        "asked": board.asked,
+        "failed": sum(board.failed.values()),
+        "per_1000": board.per_1000,
+        "most_per_1000": ERRORS_PER_1000,
+        **board.failed,
+    }
 
 
 def _board_notes(boards: Collection[BoardTrial]) -> Iterator[Finding]:
     for board in boards:
+        if board.failed and not _broken(board):
+            yield Finding("proof.bus_error", board.name, _errors(board))
         if board.corrected:
             settings = " ".join(board.corrected)
             yield Finding("proof.corrected", board.name, {"settings": settings})

@@ -14,6 +14,7 @@ from gateway.commissioning.proof import DoorTrial, Proof
 from gateway.errors import GatewayError
 from sync.sitemap import DoorItem, LineItem
 
+
 def view(
     draft: Draft | None,
     *,

@@ -13,6 +13,7 @@ import msgspec
 
 from adapters import profiles
 from adapters.profile import Profile
+from gateway import meanings
 from gateway.web.installer.sessions import Session
 
 STATIC: Final = Path(__file__).parent / "static"
@@ -35,10 +36,9 @@ def _settable(profile: Profile) -> bool:
 def _words(lang: str) -> str:
     """Return what the commissioning page says, as its script reads it."""
     text = (_FOLDER / f"commission.{lang}.json").read_bytes()
-    codes = (_FOLDER / f"codes.{lang}.json").read_bytes()
     told = {
         "texts": msgspec.json.decode(text, type=dict[str, str]),
-        "findings": msgspec.json.decode(codes, type=dict[str, tuple[str, str]]),
+        "findings": meanings.TABLE[lang],
         "profiles": [
             {"profile": name, "title": one.title, "settable": _settable(one)}
             for name, one in ((name, profiles.load(name)) for name in profiles.names())
