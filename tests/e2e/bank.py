@@ -2,21 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-import aiohttp
-
-from adapters.simulator.site import Site as SimulatedSite
-from adapters.simulator.wiring import parse as parse_wiring
-from gateway import site
-from tests.lan_stage import LanStand
+from tests.bench_stage import BenchStand, bench_stand
 
 DOORS: Final = 16
 SENSING: Final = 2
 """So many doors have a parcel sensor."""
-LIMIT_S: Final = 30.0
 _BOARDS: Final = (
     ("relays", "waveshare-rtu-relay-16", 1),
     ("switches", "wellpro-wp8026", 2),
@@ -26,9 +20,9 @@ _BOARDS: Final = (
 
 def wiring() -> str:
     """Return the bank file: relays to locks in turn, but doors 3 and 4 are swapped."""
-    text = '[[line]]\nname = "bank"\ntcp = "127.0.0.1:0"\nframing = "rtu"\n'
+    text = '[[line]]\nname = "bus"\ntcp = "127.0.0.1:0"\nframing = "rtu"\n'
     for name, profile, unit in _BOARDS:
-        text += f'[[board]]\nname = "{name}"\nline = "bank"\nprofile = "{profile}"\nunit = {unit}\n'
+        text += f'[[board]]\nname = "{name}"\nline = "bus"\nprofile = "{profile}"\nunit = {unit}\n'
     for number in range(1, DOORS + 1):
         at = {3: 4, 4: 3}.get(number, number) - 1
         text += (
@@ -40,13 +34,8 @@ def wiring() -> str:
     return text
 
 
-class Bank(LanStand):
+class Bank(BenchStand):
     """The stage of that site, with hands."""
-
-    @property
-    def place(self) -> str:
-        """Where its line listens, as an installer types it."""
-        return self.bank.where()["bank"]
 
     def standing_open(self) -> list[int]:
         """Return the doors that stand open, in truth."""
@@ -58,11 +47,18 @@ class Bank(LanStand):
         (number,) = self.standing_open()
         return number
 
-    def parcel(self, number: int, *, inside: bool) -> None:
-        """Put something in, or take it out."""
-        with self.bank.guard():
-            person = self.bank.bank.person
-            (person.put if inside else person.take)(number)
+    async def hand(self, number: int) -> None:
+        """Put something in and take it out, each until the lesson has seen it."""
+        for inside, away in ((True, 2), (False, 1)):
+            with self.bank.guard():
+                person = self.bank.bank.person
+                (person.put if inside else person.take)(number)
+            await self.until(lambda away=away: self._away() == away)
+
+    def _away(self) -> int:
+        """Return how many inputs are other than at rest, by the lesson that goes on."""
+        tracks = self.app._bench._hold.lesson.tracks
+        return sum(track.now != track.rest for track in tracks.values())
 
     def shut(self, number: int) -> None:
         """Close a door."""
@@ -82,17 +78,8 @@ class Bank(LanStand):
 @asynccontextmanager
 async def bank(data: Path) -> AsyncIterator[Bank]:
     """Lend a running site that has no map yet, beside the bank that it could have."""
-    boards = SimulatedSite(parse_wiring(wiring()))
-    await boards.start()
-    site.make(data, operator="lockers.example", site="0042")
-    async with aiohttp.ClientSession() as web:
-        stage = Bank(data, boards, web)
-        try:
-            stage.start()
-            await stage.until(lambda: stage.app._installers.url)
-            yield stage
-        finally:
-            stage.app.stop()
-            with suppress(Exception):
-                await asyncio.wait_for(stage.task, LIMIT_S)
-            await boards.stop()
+    async with bench_stand(data, wiring(), Bank) as stage:
+        assert isinstance(stage, Bank)
+        await stage.running()
+        await stage.until(lambda: stage.app._installers.url)
+        yield stage

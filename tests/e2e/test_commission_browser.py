@@ -83,9 +83,7 @@ class Installer:
         await suggested.last.tap()
         await self.sees("phase.closing", door=number)
         if number <= SENSING:
-            stage.parcel(number, inside=True)
-            await self.page.get_by_text(self.say("lesson.put.seen")).wait_for()
-            stage.parcel(number, inside=False)
+            await stage.hand(number)
         stage.shut(number)
         await self.sees("phase.done", door=number)
         return number

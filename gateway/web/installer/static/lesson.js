@@ -82,7 +82,7 @@ function pad(app, typed, popped) {
 function closing(app, now) {
   return [
     el("ol.todo", {},
-      el("li", {}, say(now.occupancy ? "lesson.put.seen" : "lesson.put")),
+      el("li", {}, say("lesson.put")),
       el("li", {}, say("lesson.close", { door: now.number }))),
     learned(now),
     el("progress", { "aria-label": say("wait") }),
