@@ -206,7 +206,7 @@ class App:
         *,
         on_bench: bool,
     ) -> Life:
-        """Return a life with the boards of `here`: none while an installer has them on the bench."""
+        """Return a life with the boards of `here`: none while an installer has them."""
         clock, timing = self._clock, self.config.timing
 
         async def bench(life: Life) -> None:

@@ -2,9 +2,9 @@
 
 Whoever may open the socket (mode 0600, in a folder of the gateway's own) is the operator of this
 machine; there is no other login. Paths: `POST /v1/command` with `{"name": ..., "by": ..., ...}`,
-`POST /v1/pairing`, `GET /v1/status`, `GET` and `POST /v1/commission`, `GET /v1/report`. No lasting secret passes here: a courier's secret is made, and
-shown, by the command that asks, and only its keyed tag is sent. Pairing answers with two codes that
-are good for ten minutes, once.
+`POST /v1/pairing`, `GET /v1/status`, `GET` and `POST /v1/commission`, `GET /v1/report`. No lasting
+secret passes here: a courier's secret is made, and shown, by the command that asks, and only its
+keyed tag is sent. Pairing answers with two codes that are good for ten minutes, once.
 """
 
 import os

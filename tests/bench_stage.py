@@ -49,6 +49,7 @@ class BenchStand(LanStand):
     """The stage: `act` and `view` as an installer's phone does, `person` at the doors."""
 
     by = "anna"
+    steps = 0
 
     @override
     def config(self) -> config.Config:
@@ -67,10 +68,11 @@ class BenchStand(LanStand):
         """Start the gateway and wait until it listens."""
         self.start()
         await self.until(lambda: getattr(self.app, "_life", None) is not None)
-        await self.until(lambda: (self.data / SOCKET).exists())
+        await self.until((self.data / SOCKET).exists)
 
     async def act(self, do: str, *, by: str = "", **more: Any) -> dict[str, Any]:
         """Do one act over the control socket; return the view after it."""
+        self.steps += 1
         body = msgspec.json.encode({"do": do, **more})
         return await control.commission(self.data / SOCKET, by=by or self.by, body=body)
 

@@ -35,8 +35,8 @@ def add_to(group: click.Group) -> None:
 @click.option("--adopt", is_flag=True, help="Take every board whose make is certain or likely.")
 @shared.as_json
 def scan(
-    data: Path | None, site: str | None, ports: tuple[str, ...], tcp: str | None,
-    sweep: str | None, *, full: bool, adopt: bool, as_json: bool,
+    *, data: Path | None, site: str | None, ports: tuple[str, ...], tcp: str | None,
+    sweep: str | None, full: bool, adopt: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Find boards: on the serial ports, at an address, or in a subnet. Nothing is written.
 
@@ -65,8 +65,8 @@ def scan(
 @click.option("--baud", type=click.IntRange(1200, 256000), help="Its new rate.")
 @shared.as_json
 def address(
-    data: Path | None, site: str | None, line: str, profile: str, unit: int,
-    baud: int | None, *, as_json: bool,
+    *, data: Path | None, site: str | None, line: str, profile: str, unit: int,
+    baud: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Give the one new board on a line its number: prove it is alone, write, read back.
 
@@ -130,8 +130,8 @@ def _field(text: str) -> tuple[str, Any]:
 @click.option("--size", type=click.Choice(SIZES), help="Its size; otherwise that of the last.")
 @shared.as_json
 def teach(
-    data: Path | None, site: str | None, lock: str | None, number: int | None,
-    size: str | None, *, as_json: bool,
+    *, data: Path | None, site: str | None, lock: str | None, number: int | None,
+    size: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Walk door by door: a lock is pulsed, you say which door popped, and close it.
 

@@ -233,7 +233,7 @@ class Bench:
             _log.error("bench.draft", code=error.code)
             self._hold.ended("open", error.code, error.remedy)
 
-    async def _do(self, by: str, act: acts.Act) -> None:  # noqa: C901  # one line a group of acts
+    async def _do(self, by: str, act: acts.Act) -> None:
         match act:
             case acts.Begin():
                 await self._begin(by, act)
@@ -274,7 +274,7 @@ class Bench:
     # --- who holds it -----------------------------------------------------------------------------
 
     async def _begin(self, by: str, act: acts.Begin) -> None:
-        """Take the boards; go on with the draft that is there, unless another beginning is meant."""
+        """Take the boards; go on with the draft that is there, unless it is to begin anew."""
         if self._by and self._by != by and self._hold.draft is not None:
             raise _taken(self._by)
         book = self._place.book()
@@ -327,7 +327,9 @@ class Bench:
         self._task = asyncio.create_task(self._guarded(work, job), name=f"bench {job.name}")
         self._hold.touch()
 
-    def _job(self, by: str, act: Work, job: Job) -> Coroutine[Any, Any, None]:
+    def _job(  # noqa: PLR0911  # one line an act
+        self, by: str, act: Work, job: Job
+    ) -> Coroutine[Any, Any, None]:
         finder = Finder(self._hold, self._rig)
         teacher = Teacher(self._hold, self._rig, self._pulser, by)
         draft = self._hold.draft
@@ -350,7 +352,9 @@ class Bench:
                 return teacher.again(job)
             case acts.Prove():
                 place = self._place
-                prover = Prover(self._hold, self._rig, self._pulser, place.machine, place.book, by)
+                prover = Prover(
+                    self._hold, self._rig, self._pulser, place.machine, place.book, by=by
+                )
                 return prover.prove(job, act.doors)
             case _:
                 assert_never(act)

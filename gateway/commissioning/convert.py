@@ -1,4 +1,4 @@
-"""From what the boards' floor says to what a draft keeps: profiles, finds, findings, lines. Pure."""
+"""From what the boards' floor says to what a draft keeps: profiles, finds, lines. Pure."""
 
 from collections import Counter
 from collections.abc import Iterable

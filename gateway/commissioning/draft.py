@@ -261,7 +261,8 @@ def taught(draft: Draft, lesson: Lesson, at_ms: int | None = None) -> Draft:
         like, number=number, size=lesson.size or like.size, lock=lesson.lock,
         switch=lesson.switch, open_when=lesson.open_when, occupancy=lesson.occupancy,
         occupied_when=lesson.occupied_when, occupied_below=lesson.occupied_below,
-        pulse_ms=min(one.ms for one in lesson.attempts if one.took_ms is not None), open_ms=lesson.open_ms, bounce_ms=lesson.bounce_ms,
+        pulse_ms=min(one.ms for one in lesson.attempts if one.took_ms is not None),
+        open_ms=lesson.open_ms, bounce_ms=lesson.bounce_ms,
     )  # fmt: skip
     gone = {number, *([other.number] if other else [])}
     return changed(

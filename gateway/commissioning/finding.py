@@ -142,7 +142,7 @@ class Finder:
                 await self.look(job, TcpSpec(host, port), None)
 
     async def listen(self, job: Job) -> None:
-        """Look at the boards that announce themselves (`_modbus._tcp`), where there is a network."""
+        """Look at the boards that announce themselves (`_modbus._tcp`)."""
         heard: tuple[nearby.Board, ...] = ()
         with contextlib.suppress(GatewayError):
             heard = await discover.browse_modbus(MDNS_S)

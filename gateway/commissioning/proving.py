@@ -47,6 +47,7 @@ class Prover:
         pulser: Pulser,
         machine: Callable[[], Awaitable[dict[str, Any]]],
         book: Callable[[], Book],
+        *,
         by: str,
     ) -> None:
         self._hold, self._rig, self._pulser = hold, rig, pulser
@@ -94,7 +95,7 @@ class Prover:
     async def _door(self, door: DoorItem) -> DoorTrial:
         """Open one door, at most three pulses; say why it did not open."""
         at_ms = self._rig.wall_ms()
-        is_open, occupied = _seen(door, await self._sample())
+        is_open, occupied = _seen(door, (await self._look())[-1])
         trial = DoorTrial(number=door.number, attempts=0, occupied=occupied, at_ms=at_ms)
         if is_open is not False:
             code = "teach.open_before" if is_open else "board.silent"
@@ -124,9 +125,9 @@ class Prover:
         took_ms = None
         try:
             while self._rig.now_ms() - began_ms < WATCH_MS:
-                sample = await self._sample()
-                if _seen(door, sample)[0]:
-                    took_ms = sample.at_ms - began_ms
+                opened = [one.at_ms for one in await self._look() if _seen(door, one)[0]]
+                if opened:
+                    took_ms = opened[0] - began_ms
                     break
                 await asyncio.sleep(LOOK_S)
         finally:
@@ -140,7 +141,7 @@ class Prover:
         since: dict[int, int] = {}
         until_ms = self._rig.now_ms() + CLOSE_MS
         while waiting and not job.stop.is_set() and self._rig.now_ms() < until_ms:
-            sample = await self._sample()
+            sample = (await self._look())[-1]
             for number in sorted(waiting):
                 is_open, occupied = _seen(self._draft().doors[number], sample)
                 if is_open is not False:
@@ -179,7 +180,7 @@ class Prover:
         assert self._hold.draft is not None  # no job begins without one
         return self._hold.draft
 
-    async def _sample(self) -> Sample:
+    async def _look(self) -> tuple[Sample, ...]:
         draft = self._draft()
         boards = {name: board.item for name, board in draft.boards.items()}
         return await self._rig.look(boards, draft.lines)

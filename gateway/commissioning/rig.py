@@ -51,6 +51,8 @@ class Rig:
         self._rail = Rail("bench")
         self._rested: dict[str, float] = {}
         self._opening = asyncio.Lock()
+        self._inputs: dict[str, tuple[bool, ...]] = {}
+        self._values: dict[str, tuple[int | None, ...]] = {}
         self._machine = Machine()
 
     def spec(self, item: LineItem) -> Spec:
@@ -112,35 +114,48 @@ class Rig:
                     await on.board.close()
         for name in list(self._lines):
             await self.free(name)
+        self._inputs, self._values = {}, {}
 
     # --- looking and pulsing ----------------------------------------------------------------------
 
-    async def look(self, boards: Mapping[str, BoardItem], lines: Mapping[str, LineItem]) -> Sample:
-        """Return what all boards with inputs or measures say now; who is silent is left out."""
-        inputs: dict[str, tuple[bool, ...]] = {}
-        values: dict[str, tuple[int | None, ...]] = {}
+    async def look(
+        self, boards: Mapping[str, BoardItem], lines: Mapping[str, LineItem]
+    ) -> tuple[Sample, ...]:
+        """Look at every board once; return what all of them say after each answer.
+
+        An input is as young as its board's answer: over a slow line a whole round takes longer than
+        a door. Who is silent is left out from there on. At least one sample, oldest first.
+        """
+        seen = [self._sample()]
 
         async def one(item: BoardItem) -> None:
             try:
                 board = await self.board(item, lines[item.line])
-            except AdapterError:
-                return
-            profile = board.profile
-            if profile.inputs is None and not profile.measures:
-                return
-            told = self._boards[item.name]
-            told.asked += 1
-            try:
-                seen = await board.read(outputs=False, urgent=True, measures=bool(profile.measures))
+                points = board.profile
+                if points.inputs is None and not points.measures:
+                    return
+                self._boards[item.name].asked += 1
+                measured = bool(points.measures)
+                told = await board.read(outputs=False, urgent=True, measures=measured)
             except AdapterError as error:
-                told.failed[error.code] += 1
-                return
-            inputs[item.name] = seen.inputs
-            if seen.values:
-                values[item.name] = seen.values
+                known = self._boards.get(item.name)
+                if known is not None:
+                    known.failed[error.code] += 1
+                self._inputs.pop(item.name, None)
+                self._values.pop(item.name, None)
+            else:
+                self._inputs[item.name] = told.inputs
+                if told.values:
+                    self._values[item.name] = told.values
+            seen.append(self._sample())
 
+        for name in self._inputs.keys() - boards.keys():
+            del self._inputs[name]
         await asyncio.gather(*(one(item) for item in boards.values()))
-        return Sample(at_ms=self.now_ms(), inputs=inputs, values=values)
+        return tuple(seen[1:] or seen)
+
+    def _sample(self) -> Sample:
+        return Sample(at_ms=self.now_ms(), inputs=dict(self._inputs), values=dict(self._values))
 
     def now_ms(self) -> int:
         """Return the moment of samples, in ms of a clock that never jumps."""

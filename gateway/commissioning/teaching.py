@@ -107,8 +107,8 @@ class Teacher:
     def __init__(self, hold: Hold, rig: Rig, pulser: Pulser, by: str) -> None:
         self._hold, self._rig, self._pulser, self._by = hold, rig, pulser, by
 
-    async def sample(self) -> Sample:
-        """Look at all boards once."""
+    async def look(self) -> tuple[Sample, ...]:
+        """Look at all boards once; what they say after each answer."""
         draft = self._draft()
         boards = {name: board.item for name, board in draft.boards.items()}
         return await self._rig.look(boards, draft.lines)
@@ -129,20 +129,20 @@ class Teacher:
     async def _rest(self) -> Sample:
         """Look until every board with inputs has answered, or a few times: how the bank rests."""
         expected = {name for name, one in self._draft().boards.items() if one.kind.inputs}
-        sample = await self.sample()
+        sample = (await self.look())[-1]
         for _ in range(LOOKS_MAX):
             if expected <= sample.inputs.keys():
                 break
             await asyncio.sleep(LOOK_S)
-            sample = await self.sample()
+            sample = (await self.look())[-1]
         return sample
 
     async def _go_on(self, job: Job) -> None:
         intent, told = await self._pulse(), False
         try:
             while not job.stop.is_set():
-                lesson = lessons.seen(self._lesson(), await self.sample())
-                self._hold.teach(lesson)
+                await self._see()
+                lesson = self._lesson()
                 if not told and lesson.phase not in {"pulsing", "watching"}:
                     told = True
                     await self._tell(intent, lesson)
@@ -165,12 +165,17 @@ class Teacher:
         pulsing = asyncio.create_task(self._pulser.pulse(self._draft(), lock, ms, intent))
         try:
             while not pulsing.done():
-                self._hold.teach(lessons.seen(self._lesson(), await self.sample()))
+                await self._see()
                 await asyncio.wait({pulsing}, timeout=LOOK_S)
         finally:
             code = await pulsing  # it ends by itself, its coil off
             self._hold.teach(lessons.pulsed(self._lesson(), at_ms=at_ms, ms=ms, code=code))
         return intent
+
+    async def _see(self) -> None:
+        """Let the lesson see what all boards say now, answer by answer."""
+        for sample in await self.look():
+            self._hold.teach(lessons.seen(self._lesson(), sample))
 
     async def _tell(self, intent: Answer, lesson: Lesson) -> None:
         took = lesson.attempts[-1].took_ms if lesson.attempts else None
