@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -53,12 +54,13 @@ class Bank(BenchStand):
             with self.bank.guard():
                 person = self.bank.bank.person
                 (person.put if inside else person.take)(number)
-            await self.until(lambda away=away: self._away() == away)
+            await self.until(partial(self._are_away, away))
 
-    def _away(self) -> int:
-        """Return how many inputs are other than at rest, by the lesson that goes on."""
-        tracks = self.app._bench._hold.lesson.tracks
-        return sum(track.now != track.rest for track in tracks.values())
+    def _are_away(self, count: int) -> bool:
+        """Say whether so many inputs are other than at rest, by the lesson that goes on."""
+        lesson = self.app._bench._hold.lesson
+        assert lesson is not None
+        return sum(track.now != track.rest for track in lesson.tracks.values()) == count
 
     def shut(self, number: int) -> None:
         """Close a door."""
