@@ -38,7 +38,7 @@ export function papers({ at_ms: at, passed, failed, ref }) {
   const when = new Date(at).toLocaleString(document.documentElement.lang,
     { dateStyle: "medium", timeStyle: "short" });
   return card("papers",
-    el("h3.signed", { tabindex: "-1" }, say("signed")),
+    el("h3.signed", { tabindex: "-1", "data-begin": "" }, say("signed")),
     at > 0 && el("p", {}, say("signed.when", { when })),
     el("p", {}, say("proof.result", { passed, failed })),
     el("a.button", { href: "/report" }, say("report.look")),

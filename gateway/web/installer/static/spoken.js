@@ -12,6 +12,7 @@ export function spoken(before, view) {
     return phase(now, view.lesson);
   }
   if (job && job.name !== before.job?.name) return say(`job.${job.name}`);
+  if (before.state !== "none" && view.state === "none" && view.signed) return say("signed");
   if (before.job && !job && last) return ended(last, view);
   const found = view.found.length - before.found.length;
   if (job && found > 0) return say("boards.found_now", { count: view.found.length });
