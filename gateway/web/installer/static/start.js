@@ -8,15 +8,17 @@ import { papers } from "./sign.js";
 const heading = (text) => el("h2", { tabindex: "-1", "data-key": text }, text);
 
 export function start(app) {
-  const { doors } = document.body.dataset; // of the map that is in force
-  const has = Number(doors) > 0;
+  const { signed } = app.view;
+  // Doors of the map in force: as this page was loaded, or as it has just been signed.
+  const count = Number(document.body.dataset.doors) || (signed ? signed.passed + signed.failed : 0);
+  const has = count > 0;
   const begin = (from) => () => app.act({ do: "begin", from });
   return [
     heading(say("start.title")),
-    app.view.signed && papers(app.view.signed),
+    signed && papers(signed),
     el("p", { "data-key": "what" }, say("start.what")),
     card("begin",
-      has && el("p", {}, say("start.map", { count: Number(doors) })),
+      has && el("p", {}, say("start.map", { count })),
       has && button(say("start.from_map"), begin("map")),
       button(say(has ? "start.from_nothing" : "start.begin"), begin("empty"),
         { kind: has ? "quiet" : "" }),
