@@ -31,7 +31,6 @@ from adapters.rounds import QUICK_UNITS
 TIMES: Final = 8  # of each question, to prove that one board answers
 TRIES: Final = 5  # for a board that takes a second over its new number
 RESTART_S: Final = 120.0
-_SILENT_TWICE: Final = 2
 
 _ONE: Final = "Disconnect all new boards but one, then try again"
 _KEPT: Final = "The board kept its number: check its lock or write protection, then try again"
@@ -96,7 +95,8 @@ async def assign(
     off and on, and it is waited for. Raises `AddressRefused`: address.by_hand, address.number,
     address.rate, address.taken, and those of `alone`, before anything is written; address.refused
     (the board said no), address.kept, address.several (a second board still has the old number),
-    address.lost, address.restart after; `LinkDown`.
+    address.other_rate (it took another than the profile's code says), address.lost,
+    address.restart after; `LinkDown`.
     """
     commission, target = _possible(spec, profile, unit_from, unit_to, baud_to)
     writes = _writes(commission, unit_from, unit_to, spec, target)
@@ -117,7 +117,7 @@ async def assign(
             restart()
         await _restarted(target, profile, unit_to, restart_s)
     elif target != spec:
-        await _arrived(target, profile, unit_to)
+        await _rerated(spec, target, profile, commission, unit_to)
     evidence |= await _read_back(target, profile, commission, unit_from, unit_to)
     return Assigned(target, unit_to, evidence)
 
@@ -210,7 +210,7 @@ async def _proved(prober: Prober, about: str, unit: int, profile: Profile) -> di
     if (await prober.ask(unit, PRESENCE)).kind == "silent":
         raise AddressRefused("address.nobody", "Connect the board, then try again", unit=unit)
     found, answers = await examine(prober, about, unit, (profile,))
-    constant = frozenset(read for read in answers if read.function == READ_HOLDING)
+    constant = _constant(profile, answers)
     reads = dict.fromkeys((*telling_reads(answers), PRESENCE, *constant))
     pattern = await prober.again(unit, reads, times=TIMES, constant=constant)
     lengths = [tally.length for tally in pattern.tallies if tally.good]
@@ -232,6 +232,24 @@ async def _proved(prober: Prober, about: str, unit: int, profile: Profile) -> di
         remedy = "This board is of another make: choose its profile"
         raise AddressRefused("address.other", remedy, unit=unit, profile=profile.profile)
     return evidence
+
+
+def _constant(profile: Profile, asked: Iterable[Read]) -> frozenset[Read]:
+    """Return what always says the same: registers that are no point and measure nothing."""
+    moving = {
+        measure.address + word
+        for measure in profile.measures
+        if measure.function == READ_HOLDING
+        for word in range(measure.words)
+    }
+    for points in (profile.outputs, profile.inputs):
+        moving.update(points.at() if points is not None and points.area == "holding" else ())
+    return frozenset(
+        read
+        for read in asked
+        if read.function == READ_HOLDING
+        and moving.isdisjoint(range(read.address, read.address + read.count))
+    )
 
 
 def _is(profile: Profile, found: Found) -> bool:
@@ -280,8 +298,7 @@ async def _moved(prober: Prober, unit_from: int, unit_to: int) -> None:
         there = there or (await prober.ask(unit_to, PRESENCE)).sound
         if there:
             break
-    replies = [await prober.ask(unit_from, PRESENCE) for _ in range(_SILENT_TWICE)]
-    still = any(reply.kind != "silent" for reply in replies)
+    still = (await prober.ask(unit_from, PRESENCE)).kind != "silent"
     units = {"unit_from": unit_from, "unit_to": unit_to}
     if still and there:
         raise AddressRefused("address.several", _ONE, sent=True, **units)
@@ -298,6 +315,26 @@ async def _arrived(target: SerialSpec | TcpSpec, profile: Profile, unit: int) ->
             if (await prober.ask(unit, PRESENCE)).sound:
                 return
     raise AddressRefused("address.lost", _LOST, sent=True, unit=unit, rate=target.baud)
+
+
+async def _rerated(
+    spec: SerialSpec | TcpSpec,
+    target: SerialSpec | TcpSpec,
+    profile: Profile,
+    commission: Commission,
+    unit: int,
+) -> None:
+    """See the board at its new rate; where it is not, say at which of its rates it is."""
+    try:
+        await _arrived(target, profile, unit)
+    except AddressRefused:
+        rates = commission.rate.rates if commission.rate is not None else ()
+        found = await find(spec, profile, units=[unit], bauds=rates)
+        remedy = "The board stands at this rate, whatever its profile says: scan, and report it"
+        code = "address.kept" if found.spec == spec else "address.other_rate"
+        raise AddressRefused(
+            code, remedy, sent=True, unit=unit, rate=found.spec.baud, wanted=target.baud
+        ) from None
 
 
 async def _restarted(

@@ -105,8 +105,21 @@ class Line:
             raise Forbidden("bus.unit_taken", remedy, unit=number, profile=known.profile)
         return Unit(self, number)
 
+    def watch(self, trace: Callable[[str, bytes], None]) -> None:
+        """Let one more see the bytes from now on, as `trace` of the constructor does."""
+        before = self._owner.trace
+
+        def both(direction: str, data: bytes) -> None:
+            if before is not None:
+                before(direction, data)
+            trace(direction, data)
+
+        self._owner.trace = both
+
     def hurry(self, unit: int, answer_ms: int) -> None:
-        """Wait so long for the answer of a unit that has no profile."""
+        """Wait so long for the answer of a unit that has no profile; another keeps its own."""
+        if self._units.get(unit, (None, frozenset()))[0] is not None:
+            return
         answer_us = answer_ms * 1000
         self._owner.pace.unit(unit).timing = UnitTiming(response_us=answer_us, probe_us=answer_us)
 

@@ -48,9 +48,13 @@ def questions(profiles: Iterable[Profile]) -> tuple[Read, ...]:
 
 
 def next_question(profiles: Iterable[Profile], unit: int, answers: Answers) -> Read | None:
-    """Return the next question worth asking: one of a profile that nothing contradicts yet."""
+    """Return the next question worth asking: one of a profile that nothing contradicts yet.
+
+    What only a newer firmware answers contradicts nothing here: see `outdated`.
+    """
     for profile in profiles:
-        if any(_holds(probe, unit, answers) is False for probe in profile.identity):
+        against = [probe for probe in profile.identity if _holds(probe, unit, answers) is False]
+        if not all(_is_newer(profile, probe) for probe in against):
             continue
         for probe in profile.identity:
             if _read(probe) not in answers:
@@ -89,10 +93,9 @@ def outdated(profiles: Iterable[Profile], unit: int, answers: Answers) -> Iterat
     """(profile, what it needs) where only what a newer firmware brings is missing."""
     for profile in profiles:
         missing = [p for p in profile.identity if _holds(p, unit, answers) is not True]
-        needs = [profile.evidence[f"identity.{probe.name}"] for probe in missing]
         rest = len(profile.identity) - len(missing)
-        if needs and rest >= TELLING_MIN and all("firmware" in need for need in needs):
-            yield profile.profile, needs[0].partition("; ")[2] or needs[0]
+        if missing and rest >= TELLING_MIN and all(_is_newer(profile, one) for one in missing):
+            yield profile.profile, _grade(profile, missing[0]).partition("; ")[2]
 
 
 def counting(function: int, answers: Answers) -> Read | int:
@@ -155,6 +158,15 @@ def _holds(probe: Probe, unit: int, answers: Answers) -> bool | None:
     limits = zip(values, probe.between, strict=False)
     inside = all(low <= value <= high for value, (low, high) in limits)
     return inside and (not probe.unit or values[0] == unit)
+
+
+def _grade(profile: Profile, probe: Probe) -> str:
+    return profile.evidence[f"identity.{probe.name}"]
+
+
+def _is_newer(profile: Profile, probe: Probe) -> bool:
+    """Whether the grade of this probe says which firmware brought it ("B: V1; firmware 1.24")."""
+    return "; firmware" in _grade(profile, probe)
 
 
 def _telling(probe: Probe) -> int:

@@ -12,6 +12,7 @@ from typing import Final, Literal
 from adapters import identify, trouble
 from adapters.bus import Line, Priority, SerialSpec, TcpSpec
 from adapters.errors import (
+    Late,
     LinkDown,
     Nonsense,
     OtherQuestion,
@@ -33,13 +34,19 @@ from adapters.trouble import Finding, Pattern, Tally
 DEADLINE_MS: Final = 5000
 BACK_S: Final = 2.0  # a link that was cut for nonsense is back long before
 BACK_STEP_S: Final = 0.01
-TAIL_S: Final = 0.05  # in which a second board's answer still comes
+TAIL_S: Final = 0.06  # in which a second board's answer still comes
+TAILS: Final = 4
+SURPLUS_MAX: Final = 1024
 PATIENT_MS: Final = 900  # for a unit that was seen to answer late
 AGAIN: Final = 12
 HOPELESS: Final = 4  # broken answers in a row: more of them prove no more
 OBJECTS_MAX: Final = 8  # answers to one identification
 _GATEWAY_SILENT: Final = frozenset({10, 11})  # a gateway says so in place of its silent unit
 _EXCEPTION_LENGTH: Final = 5
+_AROUND: Final = 3  # bytes of an RTU frame around its PDU
+_TCP_HEAD: Final = 6  # where the unit stands in a Modbus TCP frame
+_TCP_MORE: Final = 4  # bytes that a frame has more there
+_SHORTEST: Final = 4
 
 
 class Stopped(Exception):  # noqa: N818  # a wish, not an error
@@ -75,8 +82,27 @@ class Found:
 
 
 @dataclass(slots=True)
+class _Heard:
+    """What was sent, and all that came until the next question was."""
+
+    sent: bytes = b""
+    came: bytes = b""
+
+
+@dataclass(slots=True)
+class _Question:
+    """One question to one unit, repeated: times asked, answered, broken; bytes of its answer."""
+
+    length: int
+    asked: int = 0
+    good: int = 0
+    broken: int = 0
+    said: Reply | None = None
+
+
+@dataclass(slots=True)
 class _Seen:
-    counts: dict[int, list[int]] = field(default_factory=dict)
+    questions: dict[Read | Identify, _Question] = field(default_factory=dict)
     doubled: int = 0
     changed: int = 0
 
@@ -89,24 +115,28 @@ class Prober:
         self.wait_ms = wait_ms
         self._stop = stop
         self._seen: dict[int, _Seen] = {}
-        self._last: tuple[int, int] | None = None
-        self._said: dict[tuple[int, Read], Reply] = {}
+        self._last: tuple[int, int, _Heard] | None = None
+        self._heard = _Heard()
+        line.watch(self._trace)
 
     async def ask(self, unit: int, request: Read | Identify, wait_ms: int = 0) -> Reply:
         """Ask once. Raises `Stopped` before the question, `LinkDown` when the line is gone."""
         if self._stop():
             raise Stopped
-        self._note_strays()
         self.line.hurry(unit, wait_ms or self.wait_ms)
         reply = await self._reply(unit, request)
-        self._last = (unit, self.line.counters.strays) if reply.sound else None
-        length = answer_pdu_bytes(request) + 3
+        self._note_surplus()  # of the question before: all that belongs to it has come
+        length = answer_pdu_bytes(request) + _AROUND
+        asked = self._seen.setdefault(unit, _Seen()).questions.setdefault(
+            request, _Question(length)
+        )
         if reply.kind == "refused":
-            length = _EXCEPTION_LENGTH
-        counts = self._seen.setdefault(unit, _Seen()).counts.setdefault(length, [0, 0, 0])
-        counts[0] += 1
-        counts[1] += reply.sound
-        counts[2] += reply.kind in {"nonsense", "other"}
+            asked.length = _EXCEPTION_LENGTH
+        asked.asked += 1
+        asked.good += reply.sound
+        asked.broken += reply.kind in {"nonsense", "other"}
+        told = reply.sound and isinstance(request, Read)  # the length of an answer that is known
+        self._last = (unit, asked.length, self._heard) if told else None
         return reply
 
     async def again(
@@ -117,28 +147,50 @@ class Prober:
         times: int = AGAIN,
         constant: frozenset[Read] = frozenset(),
     ) -> Pattern:
-        """Ask each read so often; return how the unit has answered since the line was opened.
+        """Ask each read so often; return how the unit has answered since this prober was made.
 
         What is in `constant` must always say the same, and every read must either always be
-        answered or always be refused.
+        answered or always be refused. After the first few answers the line is left alone for a
+        while: a second board's answer then comes for itself.
         """
+        tails = TAILS
         for read in reads:
-            broken = 0
-            for _ in range(times):
+            in_a_row = 0
+            for number in range(times):
                 reply = await self.ask(unit, read)
-                broken = 0 if reply.sound else broken + 1
-                if broken >= HOPELESS:
+                in_a_row = 0 if reply.sound else in_a_row + 1
+                if in_a_row >= HOPELESS:
                     break
                 self._compare(unit, read, reply, exactly=read in constant)
+                if tails or not number:
+                    tails = max(0, tails - 1)
+                    await asyncio.sleep(TAIL_S)
         await asyncio.sleep(TAIL_S)
-        self._note_strays()
+        self._note_surplus()
         return self.pattern(unit)
 
     def pattern(self, unit: int) -> Pattern:
         """Return how the unit has answered so far."""
         seen = self._seen.get(unit, _Seen())
-        tallies = tuple(Tally(length, *counts) for length, counts in sorted(seen.counts.items()))
+        lengths: dict[int, list[_Question]] = {}
+        for asked in seen.questions.values():
+            lengths.setdefault(asked.length, []).append(asked)
+        tallies = tuple(
+            Tally(
+                length,
+                sum(one.asked for one in same),
+                sum(one.good for one in same),
+                sum(one.broken for one in same),
+            )
+            for length, same in sorted(lengths.items())
+        )
         return Pattern(tallies, seen.doubled, seen.changed)
+
+    def hopeless(self, unit: int) -> bool:
+        """Whether most of this unit's answers are broken, so that more questions tell nothing."""
+        tallies = self.pattern(unit).tallies
+        broken = sum(tally.broken for tally in tallies)
+        return broken >= HOPELESS and broken > sum(tally.good for tally in tallies)
 
     async def _reply(self, unit: int, request: Read | Identify) -> Reply:
         for last in (False, True):
@@ -151,10 +203,10 @@ class Prober:
             except Refused as error:
                 silent = error.evidence.get("exception") in _GATEWAY_SILENT
                 return Reply("silent" if silent else "refused")
-            except (TimedOut, UnitLost):
+            except (TimedOut, UnitLost, Late):
                 return Reply("silent")
             except (Nonsense, OtherQuestion) as error:
-                raw = bytes.fromhex(str(error.evidence.get("got", "")))
+                raw = bytes.fromhex(str(error.evidence.get("got", ""))) or self._heard.came
                 return Reply("other" if isinstance(error, OtherQuestion) else "nonsense", raw=raw)
         raise AssertionError  # pragma: no cover  # the second time returns or raises
 
@@ -166,40 +218,53 @@ class Prober:
             await asyncio.sleep(BACK_STEP_S)
         return self.line.up
 
-    def _note_strays(self) -> None:
-        """Note bytes that came after a good answer: to the unit that gave it."""
-        if self._last is not None and self.line.counters.strays > self._last[1]:
-            self._seen[self._last[0]].doubled += 1
+    def _trace(self, direction: str, data: bytes) -> None:
+        if direction == "tx":
+            self._heard = _Heard(data)
+        else:
+            self._heard.came += data[:SURPLUS_MAX]
+
+    def _note_surplus(self) -> None:
+        """Note a whole frame's worth of bytes behind a good answer: a second board gave them.
+
+        A byte or two are only the line coming to rest; what comes before an answer is noise.
+        """
+        if self._last is None:
+            return
+        unit, length, heard = self._last
         self._last = None
+        came = heard.came[len(heard.sent) :] if self.line.echo else heard.came
+        head = 0 if self.line.spec.rtu else _TCP_HEAD
+        surplus = len(came) - length - (_TCP_MORE if head else 0)
+        self._seen[unit].doubled += surplus >= _SHORTEST and came[head : head + 1] == bytes((unit,))
 
     def _compare(self, unit: int, read: Read, reply: Reply, *, exactly: bool) -> None:
         if not reply.sound:
             return
-        first = self._said.setdefault((unit, read), reply)
+        seen = self._seen[unit]
+        asked = seen.questions[read]
+        first = asked.said = asked.said or reply
         differs = first.kind != reply.kind or (exactly and first.values != reply.values)
-        self._seen[unit].changed += differs
+        seen.changed += differs
+
+
+Said = dict[Read, tuple[int, ...] | None]
+"""Answers as `adapters.identify` takes them, while they are gathered."""
 
 
 async def examine(
     prober: Prober, about: str, unit: int, profiles: tuple[Profile, ...]
-) -> tuple[Found, dict[Read, tuple[int, ...] | None]]:
+) -> tuple[Found, Said]:
     """Find out which board a unit is, and what is wrong with it; with what it answered."""
-    answers: dict[Read, tuple[int, ...] | None] = {}
-
-    async def answer(read: Read) -> None:
-        reply = await prober.ask(unit, read)
-        answers[read] = None if reply.kind == "refused" else reply.values
-
+    answers: Said = {}
     while (question := identify.next_question(profiles, unit, answers)) is not None:
-        await answer(question)
+        if prober.hopeless(unit):
+            return Found(prober.line.spec, unit), answers
+        await _ask_into(answers, prober, unit, question)
     matches = identify.judge(profiles, unit, answers)
     findings: list[Finding] = []
     if not matches:
-        for function in (READ_COILS, READ_DISCRETE):
-            while isinstance(read := identify.counting(function, answers), Read):
-                await answer(read)
-        suggested = identify.generic(answers)
-        matches = () if suggested is None else (suggested,)
+        matches = await _measure(answers, prober, unit)
         findings += [
             trouble.firmware(about, unit, name, needs)
             for name, needs in identify.outdated(profiles, unit, answers)
@@ -207,12 +272,30 @@ async def examine(
     chosen = next((p for p in profiles if matches and p.profile == matches[0].profile), None)
     if chosen is not None:
         for read in trouble.setting_reads(chosen):
-            if read not in answers:
-                await answer(read)
+            await _ask_into(answers, prober, unit, read)
         findings += trouble.linkage(f"{about}/{unit}", chosen, answers)
     sure = matches and matches[0].confidence == "certain" and prober.line.spec.rtu
     said = {} if sure else await describe(prober, unit)
     return Found(prober.line.spec, unit, matches, said, tuple(findings)), answers
+
+
+async def _ask_into(answers: Said, prober: Prober, unit: int, read: Read) -> None:
+    """Ask what was not asked yet; once more where the answer came broken."""
+    if read in answers:
+        return
+    reply = await prober.ask(unit, read)
+    if reply.kind in {"nonsense", "other"}:
+        reply = await prober.ask(unit, read)
+    answers[read] = None if reply.kind == "refused" else reply.values
+
+
+async def _measure(answers: Said, prober: Prober, unit: int) -> tuple[Match, ...]:
+    """Count the coils and inputs of a board nobody knows."""
+    for function in (READ_COILS, READ_DISCRETE):
+        while isinstance(read := identify.counting(function, answers), Read):
+            await _ask_into(answers, prober, unit, read)
+    suggested = identify.generic(answers)
+    return () if suggested is None else (suggested,)
 
 
 async def describe(prober: Prober, unit: int) -> dict[str, str]:

@@ -86,7 +86,7 @@ class Owner:
         self.counters = Counters()
         self._codec = codec
         self._guard = guard
-        self._trace = trace
+        self.trace = trace
         self._queue: Queue[_Job] = Queue(places=PLACES, door_places=DOOR_PLACES)
         self._lock = threading.Lock()
         self._closing = threading.Event()
@@ -300,14 +300,14 @@ class Owner:
 
     def _heard(self, data: bytes) -> None:
         self.pace.occupied_until(now_us())
-        if self._trace is not None:
-            self._trace("rx", data)
+        if self.trace is not None:
+            self.trace("rx", data)
 
     def _send(self, wire: Wire, frame: bytes, limit_ms: int) -> None:
         # Counted before: once the first byte may have left, the board may act.
         self.counters.sent += 1
-        if self._trace is not None:
-            self._trace("tx", frame)
+        if self.trace is not None:
+            self.trace("tx", frame)
         wire.send(frame, limit_ms)
         self.pace.occupied_until(now_us() + len(frame) * wire.character_us)
 

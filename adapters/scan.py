@@ -171,6 +171,7 @@ class _Hunt:
         self._progress = progress
         self._stop = stop
         self._done = 0
+        self._one_device = False  # behind this address, whatever unit is named
         self._echo: bool | None = None
         self._nonsense: list[bytes] = []
         self._doubts: list[tuple[int, Reply]] = []
@@ -195,10 +196,12 @@ class _Hunt:
                 if unit not in self.found:
                     await (self._name if made.names else self._meet)(spec, prober, unit)
                 self._step(f"{made.baud} {made.parity}{made.stop}, unit {unit}")
-            await self._doubtful(spec, prober)
+            await self._doubtful(spec, prober, len(made.units))
 
     async def units_of(self, spec: TcpSpec, units: tuple[int, ...]) -> None:
         """Ask the units behind one address."""
+        if self._one_device:
+            return
         async with self._line(spec) as line:
             prober = Prober(line, TCP_WAIT_MS, self._stop.is_set)
             for unit in units:
@@ -206,8 +209,9 @@ class _Hunt:
                     await self._meet(spec, prober, unit)
                 self._step(f"{spec.framing}, unit {unit}")
                 if len(self.found) == 1 and not spec.rtu and await self._ignores_units(prober):
+                    self._one_device = True
                     break
-            await self._doubtful(spec, prober)
+            await self._doubtful(spec, prober, len(units))
 
     def outcome(self, known: Mapping[int, int]) -> Outcome:
         """Judge what was heard."""
@@ -222,7 +226,7 @@ class _Hunt:
             if finding not in of_units
         ]
         told = tuple(
-            replace(found, findings=found.findings + _of(f"{self._about}/{unit}", of_units))
+            _with(found, [one for one in of_units if one.about == f"{self._about}/{unit}"])
             for unit, found in sorted(self.found.items())
         )
         line = () if self.cancelled and not told else trouble.line(self._about, heard)
@@ -269,11 +273,13 @@ class _Hunt:
             pattern = await prober.again(unit, telling_reads(answers) or (PRESENCE,))
         self._patterns[unit] = pattern
 
-    async def _doubtful(self, spec: SerialSpec | TcpSpec, prober: Prober) -> None:
+    async def _doubtful(self, spec: SerialSpec | TcpSpec, prober: Prober, asked: int) -> None:
         """Ask again where no sound answer came: two boards with one number, or one that is late."""
-        doubts, self._doubts = self._doubts, []
-        if len(doubts) > SUSPECTS_MAX:
-            return
+        doubts = [(unit, reply) for unit, reply in self._doubts if not trouble.resting(reply.raw)]
+        self._doubts = []
+        everywhere = len(doubts) >= trouble.HEARD_MIN and 2 * len(doubts) >= asked
+        if len(doubts) > SUSPECTS_MAX or everywhere:
+            return  # a matter of the line
         late = {reply.raw[0] for _, reply in doubts if reply.kind == "other" and reply.raw}
         for unit in late - self.found.keys():
             patient = Prober(prober.line, PATIENT_MS, self._stop.is_set)
@@ -301,5 +307,8 @@ class _Hunt:
         self._progress(Progress(self._done, self.total, about, tuple(self.found.values())))
 
 
-def _of(about: str, findings: list[Finding]) -> tuple[Finding, ...]:
-    return tuple(finding for finding in findings if finding.about == about)
+def _with(found: Found, findings: list[Finding]) -> Found:
+    """Add what was found wrong; two boards with one number are no board to be spoken to."""
+    several = any(finding.code == "board.same_number" for finding in findings)
+    matches = () if several else found.matches
+    return replace(found, matches=matches, findings=(*found.findings, *findings))

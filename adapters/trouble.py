@@ -84,12 +84,17 @@ def line(about: str, heard: Heard) -> tuple[Finding, ...]:
     if heard.nonsense and not heard.answered:
         sample = heard.nonsense[0][:16].hex(" ")
         count = len(heard.nonsense)
-        idle = all(byte in _IDLE for raw in heard.nonsense for byte in raw)
-        code = "wiring.swapped" if idle and count >= HEARD_MIN else "line.noise"
+        swapped = all(map(resting, heard.nonsense)) and count >= min(HEARD_MIN, asked)
+        code = "wiring.swapped" if swapped else "line.noise"
         found.append(Finding(code, about, {"asked": asked, "nonsense": count, "got": sample}))
     elif asked and not heard.answered:
         found.append(Finding("line.silent", about, {"asked": asked}))
     return tuple(found)
+
+
+def resting(raw: bytes) -> bool:
+    """Whether these bytes are only a line at rest at the wrong level, and nobody's answer."""
+    return raw != b"" and all(byte in _IDLE for byte in raw)
 
 
 def patterns(about: str, units: Mapping[int, Pattern]) -> tuple[Finding, ...]:
@@ -100,6 +105,7 @@ def patterns(about: str, units: Mapping[int, Pattern]) -> tuple[Finding, ...]:
     answers are followed by more, is two boards. Anything else is noise.
     """
     found = []
+    units = {unit: seen for unit, seen in units.items() if seen.tallies}
     bad_ones = [unit for unit, seen in units.items() if _mostly_broken(seen)]
     for unit, seen in sorted(units.items()):
         whose = f"{about}/{unit}"

@@ -28,6 +28,8 @@ from certs.authority import Authority, PrivateKey, PublicKey
 from certs.errors import CertificateInvalid, TrustInvalid
 
 PREFIX: Final = "PLG1P:"
+STICKER: Final = "https://"
+_MARK: Final = "/#pin="
 SECRET_BYTES: Final = 16
 CODE_BYTES: Final = 10
 TEXT_MAX: Final = 512
@@ -101,6 +103,31 @@ def read_offer(text: str) -> Offer:
     if offer.text() != stripped:
         raise _malformed("secret")  # the last letter has bits that belong to nothing
     return offer
+
+
+@dataclass(frozen=True, slots=True)
+class Sticker:
+    """What is printed on a gateway for good: where it is, and its key's pin. No secret.
+
+    A telephone's camera opens the page. What follows # stays in the browser.
+    """
+
+    address: str
+    pin: str
+
+    def text(self) -> str:
+        """Return the text of the QR code."""
+        return f"{STICKER}{self.address}{_MARK}{self.pin}"
+
+
+def read_sticker(text: str) -> Sticker:
+    """Return what a sticker's QR code says; TrustInvalid `pairing.malformed`."""
+    address, mark, pin = text.strip().removeprefix(STICKER).partition(_MARK)
+    if len(text) > TEXT_MAX or not text.strip().startswith(STICKER) or not mark:
+        raise _malformed("shape")
+    if not _pin(pin):
+        raise _malformed("pin")
+    return Sticker(check_address(address), pin)
 
 
 def check_address(address: str) -> str:

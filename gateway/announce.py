@@ -65,10 +65,10 @@ class Announcer:
                 await asyncio.sleep(RETRY_S)
 
     async def _while_there_is_a_network(self) -> None:
-        """Announce until no interface is left; return a little later where there is none."""
+        """Announce until no interface is left; return at once where there is none."""
+        await asyncio.sleep(self._look_s / 2)  # a site that starts is in service by then
         seen = await self._look()
         if not seen.places.speak:
-            await asyncio.sleep(self._look_s)
             return
         zc = AsyncZeroconf(interfaces=list(seen.places.speak), ip_version=_version(seen.places))
         try:
@@ -129,7 +129,7 @@ class Announcer:
         Without goodbye: that would take the name from the one who keeps it.
         """
         _log.info("announce.clash", name=self.name)
-        if (info.server.lower() if info.server else "", info.port) > _end(other):
+        if _ours(info) > _end(other):
             await (await zc.async_update_service(info))
             return info
         zc.zeroconf.registry.async_remove(info)
@@ -162,12 +162,14 @@ def _end(record: DNSService) -> tuple[str, int]:
 
 
 def _other_of_this_name(zc: AsyncZeroconf, info: ServiceInfo) -> DNSService | None:
-    """Return what another host announces under our name, if it does."""
-    ours = (info.server.lower() if info.server else "", info.port)
-    for record in zc.zeroconf.cache.get_all_by_details(info.name, _SRV, _IN):
-        if isinstance(record, DNSService) and record.ttl > 1 and _end(record) != ours:
-            return record
-    return None
+    """Return what another host announces under our name: the last in order, where several do."""
+    records = zc.zeroconf.cache.get_all_by_details(info.name, _SRV, _IN)
+    others = [one for one in records if isinstance(one, DNSService) and one.ttl > 1]
+    return max((one for one in others if _end(one) != _ours(info)), key=_end, default=None)
+
+
+def _ours(info: ServiceInfo) -> tuple[str, int]:
+    return (info.server or "").lower(), info.port or 0
 
 
 async def _goodbye(zc: AsyncZeroconf) -> None:

@@ -21,14 +21,14 @@ from gateway import continuity, exchange, health, identity, logs, site, systemd,
 from gateway.bank import Bank
 from gateway.boards import Boards
 from gateway.clock import Clock
-from gateway.commissioning.bench import APART, Bench, Place
+from gateway.commissioning.bench import APART, Bench
+from gateway.commissioning.place import Place
 from gateway.config import Config
 from gateway.continuity import Witness
 from gateway.control import SOCKET, Control
 from gateway.core.engine import Engine
 from gateway.core.outputs import Output
 from gateway.desk import Desk
-from gateway.doctor import Known
 from gateway.errors import GatewayError
 from gateway.exchange import Exchange
 from gateway.keeping import Keeper
@@ -38,6 +38,7 @@ from gateway.web.installer.kiosk import add_to as pairing_at_kiosk
 from gateway.web.installer.office import Site as LanSite
 from gateway.web.installer.serving import Serving
 from gateway.web.kiosk import make_app
+from gateway.wired import Known
 from sync.book import Book
 from sync.errors import StoreFailed
 from sync.sitemap import SiteMap
@@ -87,8 +88,8 @@ class App:
                 ask=self._desk.ask,
                 status=self.status,
                 tell=self._desk.tell_access,
-                upkeep=Upkeep(self.config, self.data, self._known),
                 bench=self._bench,
+                upkeep=Upkeep(self.config, self.data, self._known),
             )
             self._installers = Serving(self.config, self.data, lan)
             self._desk.carried = self._carried

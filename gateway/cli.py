@@ -55,6 +55,11 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "annex": ("gateway.commands.annex", "Erase personal data; the log still verifies."),
     "doctor": ("gateway.commands.doctor", "Is this machine fit for a site?"),
+    "trends": ("gateway.commands.trends", "Show what wears out, as the log tells."),
+    "diagnostics": (
+        "gateway.commands.diagnostics",
+        "Write one file for whoever helps, without a secret.",
+    ),
     "status": ("gateway.commands.status", "Show doors, custody and health of the running site."),
     "board": ("gateway.commands.board", "Find, address, teach and test locker boards."),
     "log": ("gateway.commands.log", "Show, verify and prove the signed log of a site."),

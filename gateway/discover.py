@@ -5,6 +5,7 @@ library makes of their records is judged by `nearby`, and costs at most that one
 """
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,7 +18,11 @@ from gateway.nearby import Board, Gateway, Interface, Records
 
 SECONDS: Final = 3.0
 RESOLVE_MS: Final = 1500
-SERVICES_MAX: Final = 128
+NAMES_MAX: Final = 4096
+"""So many names are remembered: a crowd of invented ones is to hide nobody."""
+ASKED_MAX: Final = 64
+"""Of those whose records did not come by themselves, so many are asked for them."""
+LISTED_MAX: Final = 256
 ANY: Final = "::"
 """Where to ask: on each interface but loopback."""
 
@@ -41,7 +46,8 @@ async def browse(seconds: float = SECONDS, on: str = ANY) -> Found:
     known = [nearby.gateway(one, here, loopback=loopback) for one in heard]
     found = {one for one in known if one is not None}
     gateways = sorted(found, key=lambda one: (one.site, one.name, one.address))
-    return Found(tuple(gateways), more + known.count(None))
+    more += known.count(None) + max(0, len(gateways) - LISTED_MAX)
+    return Found(tuple(gateways[:LISTED_MAX]), more)
 
 
 async def browse_modbus(seconds: float = SECONDS, on: str = ANY) -> tuple[Board, ...]:
@@ -51,7 +57,7 @@ async def browse_modbus(seconds: float = SECONDS, on: str = ANY) -> tuple[Board,
     heard, _ = await _heard(nearby.BOARDS, seconds, on, here)
     known = {nearby.board(one, here, loopback=loopback) for one in heard}
     found = [one for one in known if one is not None]
-    return tuple(sorted(found, key=lambda one: (one.host, one.port, one.name)))
+    return tuple(sorted(found, key=lambda one: (one.host, one.port, one.name))[:LISTED_MAX])
 
 
 async def _heard(
@@ -74,7 +80,10 @@ async def _heard(
         ) from error
     try:
         names, more = await _names(zc, kind, seconds)
-        return list(await asyncio.gather(*(_records(zc, kind, name) for name in names))), more
+        infos = [info for name in names if (info := _known(zc, kind, name)) is not None]
+        vague = [info for info in infos if not info.addresses_by_version(IPVersion.All)]
+        await asyncio.gather(*(_ask(zc, info) for info in vague[:ASKED_MAX]))
+        return [_records(info) for info in infos], more + len(names) - len(infos)
     finally:
         await zc.async_close()
 
@@ -88,7 +97,7 @@ async def _names(zc: AsyncZeroconf, kind: str, seconds: float) -> tuple[list[str
         nonlocal more
         if state_change is ServiceStateChange.Removed:
             names.pop(name, None)
-        elif len(names) < SERVICES_MAX:
+        elif len(names) < NAMES_MAX:
             names[name] = None
         elif name not in names:
             more += 1
@@ -98,13 +107,27 @@ async def _names(zc: AsyncZeroconf, kind: str, seconds: float) -> tuple[list[str
     return list(names), more
 
 
-async def _records(zc: AsyncZeroconf, kind: str, name: str) -> Records:
-    """Return what is known of one instance; asks for what is missing."""
+# What a stranger's record does inside the library costs that record, and nobody else's.
+
+
+def _known(zc: AsyncZeroconf, kind: str, name: str) -> AsyncServiceInfo | None:
+    """Return one instance with what was heard of it; None where its name is none."""
     try:
         info = AsyncServiceInfo(kind, name)
-        if not info.load_from_cache(zc.zeroconf):
-            await info.async_request(zc.zeroconf, RESOLVE_MS)
-        addresses = info.parsed_scoped_addresses()
-    except Exception:  # noqa: BLE001  # a stranger's record that the library cannot bear is no gateway
-        return Records(name, None, b"", ())
-    return Records(name, info.port, info.text or b"", addresses)
+        info.load_from_cache(zc.zeroconf)
+    except Exception:  # noqa: BLE001
+        return None
+    return info
+
+
+async def _ask(zc: AsyncZeroconf, info: AsyncServiceInfo) -> None:
+    """Ask for the records that are missing."""
+    with suppress(Exception):
+        await info.async_request(zc.zeroconf, RESOLVE_MS)
+
+
+def _records(info: AsyncServiceInfo) -> Records:
+    try:
+        return Records(info.name, info.port, info.text or b"", info.parsed_scoped_addresses())
+    except Exception:  # noqa: BLE001
+        return Records(info.name, None, b"", ())

@@ -4,34 +4,31 @@
 nothing, except that boards are brought into their safe state (all coils off) when no gateway runs.
 """
 
-import asyncio
-import ipaddress
 import sqlite3
 import stat
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Final, Literal
 
 from adapters.errors import AdapterError
-from adapters.profiles import load
+from adapters.ports import serial_ports
+from adapters.trouble import Route, Way, way
+from adapters.trouble import routes as read_routes
 from certs import authority
 from certs.errors import CertsError
-from gateway import continuity, control, health, identity, site, trust
-from gateway.bank import Bank
+from gateway import continuity, health, identity, site, trust, wired
 from gateway.clock import DISPUTE_MS, Machine
 from gateway.clock import read as saved_clock
 from gateway.config import Config, loopback, split_address
 from gateway.errors import GatewayError
-from sync.book import Book
+from gateway.wired import Finding, Known
 from sync.errors import SyncError
-from sync.sitemap import SiteMap
 
 OURS: Final = ("certs", "sync", "adapters", "gateway")
 DISTRIBUTION: Final = "parcel-locker-gateway"
-BOARD_S: Final = 3.0
 FLUSH_MS_MAX: Final = 100
 """A pick-up waits for one flush before its pulse: above this people notice."""
 FREE_PERCENT_MIN: Final = 20
@@ -41,28 +38,6 @@ SQLITE_FIXED: Final = (3, 51, 3)
 SQLITE_BACKPORTS: Final = ((3, 50, 7), (3, 44, 6))
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One answer. `check` is stable."""
-
-    check: str
-    level: Literal["ok", "note", "bad"]
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What the book says that is looked at here."""
-
-    map: SiteMap = field(default_factory=SiteMap)
-    fences: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, book: Book) -> "Known":
-        """Return what a book says now."""
-        return cls(book.map, tuple(sorted(set(book.fences.values()))))
-
-
 def examine(config: Config, known: Known | None = None) -> list[Finding]:
     """Look at everything; no check stops another.
 
@@ -70,8 +45,16 @@ def examine(config: Config, known: Known | None = None) -> list[Finding]:
     """
     data = Path(config.data_dir)
 
+    @cache
     def book() -> Known:
         return Known.of(site.read_book(data)) if known is None else known
+
+    def lined() -> Config:
+        """Return the configuration with the map's lines, where there is a book to tell them."""
+        try:
+            return wired.lined(config, book().map)
+        except (GatewayError, SyncError):
+            return config
 
     checks: tuple[Callable[[], Iterator[Finding]], ...] = (
         names_alone,
@@ -85,15 +68,18 @@ def examine(config: Config, known: Known | None = None) -> list[Finding]:
         lambda: flush(data),
         lambda: clock(data),
         lambda: sqlite(sqlite3.sqlite_version_info),
-        lambda: networks(config, routes()),
-        lambda: boards(config, data, book),
+        lambda: networks(lined(), routes()),
+        lambda: wired.serials(lined(), serial_ports()),
+        lambda: wired.commissioning(book()),
+        lambda: wired.boards(config, data, book()),
     )
     found = []
     for check in checks:
         try:
             found += list(check())
         except (GatewayError, SyncError, CertsError, AdapterError) as error:
-            found.append(Finding(error.code, "bad", str(error)))
+            trouble = Finding(error.code, "bad", str(error))
+            found += [] if trouble in found else [trouble]
         except OSError as error:
             found.append(Finding("doctor.io", "bad", f"{error.strerror}: {error.filename}"))
     return found
@@ -142,13 +128,14 @@ def keys(data: Path) -> Iterator[Finding]:
         )
 
 
-def fence(data: Path, known: Callable[[], Known]) -> Iterator[Finding]:
+def fence(data: Path, known: Callable[[], Known] | None = None) -> Iterator[Finding]:
     """Say whether continuity is broken, or a fence stands because it was."""
+    book = known or (lambda: Known.of(site.read_book(data)))
     if why := continuity.broken(data):
         yield Finding(
             "fence", "note", f"continuity is not proved ({why}): the next start begins an epoch"
         )
-    elif identity.database_of(data).exists() and (whys := known().fences):
+    elif identity.database_of(data).exists() and (whys := book().fences):
         yield Finding("fence", "note", f"fenced ({', '.join(whys)}): see locker-gateway fence show")
     else:
         yield Finding("fence", "ok", "no fence, and nothing that asks for one")
@@ -254,102 +241,30 @@ def sqlite(version: tuple[int, ...]) -> Iterator[Finding]:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One line of the kernel's table."""
-
-    interface: str
-    network: ipaddress.IPv4Network
-    through: bool
-
-
-def routes(table: str | None = None) -> list[Route]:
+def routes() -> tuple[Route, ...]:
     """Return the IPv4 routes of this machine, the most specific first."""
     try:
-        text = Path("/proc/net/route").read_text(encoding="ascii") if table is None else table
+        return read_routes(Path("/proc/net/route").read_text(encoding="ascii"))
     except OSError:
-        return []
-    found = []
-    for line in text.splitlines()[1:]:
-        parts = line.split()
-        address, gateway, mask = (
-            ipaddress.IPv4Address(bytes.fromhex(parts[place])[::-1]) for place in (1, 2, 7)
-        )
-        network = ipaddress.IPv4Network(f"{address}/{mask}", strict=False)
-        found.append(Route(parts[0], network, int(gateway) != 0))
-    return sorted(found, key=lambda route: -route.network.prefixlen)
+        return ()
 
 
-def networks(config: Config, table: list[Route]) -> Iterator[Finding]:
+_WAYS: Final[dict[Way, tuple[Literal["ok", "note", "bad"], str]]] = {
+    "name": ("note", "{host} is a name: give boards a fixed address"),
+    "here": ("ok", "{host} is this machine"),
+    "none": ("bad", "no way to {host}: give an interface an address beside it"),
+    "routed": ("bad", "{host} is behind a router: boards must not be"),
+    "outward": ("bad", "{interface} leads to the internet too: give boards their own"),
+    "direct": ("ok", "{host} on {interface}, not routed"),
+}
+
+
+def networks(config: Config, table: Iterable[Route]) -> Iterator[Finding]:
     """Say whether boards on TCP hang on an interface of their own that nobody routes to."""
-    outward = {route.interface for route in table if route.network.prefixlen == 0}
     for name, line in config.lines.items():
         address = split_address(line.tcp) if line.tcp else None
         if address is None:
             continue
-        check = f"network.{name}"
-        try:
-            host = ipaddress.ip_address(address[0])
-        except ValueError:
-            yield Finding(check, "note", f"{address[0]} is a name: give boards a fixed address")
-            continue
-        if host.is_loopback:
-            yield Finding(check, "ok", f"{host} is this machine")
-            continue
-        route = next((one for one in table if host in one.network), None)
-        if route is None:
-            yield Finding(check, "bad", f"no way to {host}: give an interface an address beside it")
-        elif route.through:
-            yield Finding(check, "bad", f"{host} is behind a router: boards must not be")
-        elif route.interface in outward:
-            yield Finding(
-                check, "bad", f"{route.interface} leads to the internet too: give boards their own"
-            )
-        else:
-            yield Finding(check, "ok", f"{host} on {route.interface}, not routed")
-
-
-def boards(config: Config, data: Path, known: Callable[[], Known]) -> Iterator[Finding]:
-    """Say what the profiles warn of, and which boards answer."""
-    map_of_site = known().map
-    if not map_of_site.boards:
-        yield Finding("map", "note", "no map yet: locker-gateway site import FILE")
-        return
-    for profile in sorted({board.profile for board in map_of_site.boards.values()}):
-        for sentence in load(profile).doctor():
-            yield Finding(f"profile.{profile}", "note", sentence)
-    yield from asyncio.run(_reach(config, data, map_of_site))
-
-
-async def _reach(config: Config, data: Path, map_of_site: SiteMap) -> list[Finding]:
-    try:
-        told = await control.status(data / control.SOCKET)
-    except control.NotRunning:
-        return await _try_boards(config, map_of_site)
-    lost = told["health"].get("boards_lost", ())
-    return [
-        Finding(
-            f"board.{name}",
-            "bad" if name in lost else "ok",
-            "silent, says the running gateway" if name in lost else "answers the running gateway",
-        )
-        for name in sorted(map_of_site.boards)
-    ]
-
-
-async def _try_boards(config: Config, map_of_site: SiteMap) -> list[Finding]:
-    bank = Bank(map_of_site, config.lines)
-    await bank.open()
-
-    async def look(name: str) -> Finding:
-        try:
-            async with asyncio.timeout(BOARD_S):
-                await bank.ports[name].read()
-        except (AdapterError, TimeoutError) as error:
-            return Finding(f"board.{name}", "bad", str(error) or "no answer")
-        return Finding(f"board.{name}", "ok", "answers, all coils off")
-
-    try:
-        return list(await asyncio.gather(*map(look, sorted(bank.ports))))
-    finally:
-        await bank.close()
+        how, interface = way(address[0], table)
+        level, text = _WAYS[how]
+        yield Finding(f"network.{name}", level, text.format(host=address[0], interface=interface))

@@ -12,10 +12,10 @@ from gateway.clock import Machine
 from gateway.trends import COUNTERS
 from sync.book import Book
 
+FLUSHES: Final = 5
 LINES_BYTES_MAX: Final = 2_600
 """What lines may take of an entry: with 4,096 bytes and everything else that is measured it fits
 16 lines with names of everyday length. Of longer ones some are left out, and their number told."""
-FLUSHES: Final = 5
 
 
 def machine(data: Path, database: Path) -> dict[str, int]:

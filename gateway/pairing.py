@@ -76,13 +76,8 @@ class Gateway:
         """
         try:
             connection = self._connect()
-        except (TimeoutError, OSError) as error:
-            raise GatewayError(
-                "pair.unreachable",
-                "Check address and network; does this gateway have [installer] listen?",
-                address=self.address,
-                cause=type(error).__name__,
-            ) from error
+        except OSError as error:
+            raise _unreachable(self.address, error) from error
         try:
             headers = {"Content-Type": "application/json", "Accept": "application/json"}
             data = None if body is None else msgspec.json.encode(body)
@@ -107,25 +102,24 @@ class Gateway:
             raise _refusal(told)
         return told
 
+    def shown(self) -> str:
+        """Return the pin of the key that is proved at this address, whosever it is.
+
+        Raises GatewayError `pair.unreachable`. Nothing is sent.
+        """
+        try:
+            secure = self._shake_hands()
+        except OSError as error:
+            raise _unreachable(self.address, error) from error
+        try:
+            return _pin_of(secure)
+        finally:
+            secure.close()
+
     def _connect(self) -> http.client.HTTPConnection:
         """Shake hands and compare the key; GatewayError `pair.other_key`, OSError."""
-        context = tls.unchecked_client()
-        if self.own is not None:
-            tls.use(context, self.own)
-        host, _, port = self.address.rpartition(":")
-        bare = host.strip("[]")
-        wire = socket.create_connection((bare, int(port)), CONNECT_S)
-        try:
-            secure = context.wrap_socket(wire, server_hostname=bare)
-        except OSError:
-            wire.close()
-            raise
-        try:
-            leaf = tls.peer_of(secure)
-            shown = "" if leaf is None else authority.pin_of(authority.public_key(leaf))
-        except CertsError:
-            shown = ""
-        if shown != self.pin:
+        secure = self._shake_hands()
+        if _pin_of(secure) != self.pin:
             secure.close()
             raise GatewayError(
                 "pair.other_key",
@@ -133,9 +127,44 @@ class Gateway:
                 address=self.address,
             )
         secure.settimeout(ANSWER_S)
-        connection = http.client.HTTPConnection(bare, int(port), timeout=ANSWER_S)
+        host, port = self._end
+        connection = http.client.HTTPConnection(host, port, timeout=ANSWER_S)
         connection.sock = secure
         return connection
+
+    @property
+    def _end(self) -> tuple[str, int]:
+        host, _, port = self.address.rpartition(":")
+        return host.strip("[]"), int(port)
+
+    def _shake_hands(self) -> ssl.SSLSocket:
+        context = tls.unchecked_client()
+        if self.own is not None:
+            tls.use(context, self.own)
+        wire = socket.create_connection(self._end, CONNECT_S)
+        try:
+            return context.wrap_socket(wire, server_hostname=self._end[0])
+        except OSError:
+            wire.close()
+            raise
+
+
+def _pin_of(secure: ssl.SSLSocket) -> str:
+    """Return the pin of the key that the other end proved; nothing where it proved none of ours."""
+    try:
+        leaf = tls.peer_of(secure)
+        return "" if leaf is None else authority.pin_of(authority.public_key(leaf))
+    except CertsError:
+        return ""
+
+
+def _unreachable(address: str, error: OSError) -> GatewayError:
+    return GatewayError(
+        "pair.unreachable",
+        "Check address and network; does this gateway have [installer] listen?",
+        address=address,
+        cause=type(error).__name__,
+    )
 
 
 def pair(address: str, pin: str, secret: bytes, *, folder: Path, name: str = "") -> Kept:

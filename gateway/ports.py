@@ -73,18 +73,6 @@ class StorePort(Protocol):
         """Finish what is under way and close."""
 
 
-class UpkeepPort(Protocol):
-    """What a site in use says of its wear, and the parts of a bundle beside its status."""
-
-    async def trends(self, door: int | None = None) -> dict[str, Any]:
-        """Return the report of `gateway.wear`, at most a minute old. Raises GatewayError."""
-        ...
-
-    async def parts(self) -> list[tuple[str, Any]]:
-        """Return (name, value), what matters most at the beginning."""
-        ...
-
-
 class BenchPort(Protocol):
     """Commissioning, as the page, the socket and the command line use it.
 
@@ -111,4 +99,16 @@ class BenchPort(Protocol):
 
     def map_text(self) -> str:
         """Return the site's map as TOML; GatewayError `map.none`."""
+        ...
+
+
+class UpkeepPort(Protocol):
+    """What a site in use says of its wear, and the parts of a bundle beside its status."""
+
+    async def trends(self, door: int | None = None) -> dict[str, Any]:
+        """Return the report of `gateway.wear`, at most a minute old. Raises GatewayError."""
+        ...
+
+    async def parts(self) -> list[tuple[str, Any]]:
+        """Return (name, value), what matters most at the beginning."""
         ...

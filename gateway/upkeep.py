@@ -18,9 +18,9 @@ from typing import Any, Final
 
 from gateway import bundle, doctor, health, identity, mapfile, wear
 from gateway.config import Config
-from gateway.doctor import Known
 from gateway.errors import GatewayError, Overloaded
 from gateway.trends import Trends
+from gateway.wired import Known
 from sync import fold
 from sync.entry import Writer
 from sync.reader import LogFile
@@ -68,6 +68,7 @@ class Upkeep:
         self._one = asyncio.Lock()
         self._read_at: float | None = None
         self._report: dict[str, Any] | None = None
+        self._examined: tuple[float, list[dict[str, Any]]] | None = None
 
     async def trends(self, door: int | None = None) -> dict[str, Any]:
         """Return the report, or what it says of one door; at most a minute old.
@@ -112,11 +113,21 @@ class Upkeep:
         parts.append(("machine", await asyncio.to_thread(health.machine, self._data, database)))
         known = self._known()
         if self._config is not None:
-            found = await asyncio.to_thread(doctor.examine, self._config, known)
-            parts.append(("doctor", [asdict(one) for one in found]))
+            parts.append(("doctor", await self._examine(self._config, known)))
+        signed = known.commissioned
+        parts.append(("commissioned", None if signed is None else asdict(signed)))
         parts.append(("trends", await self._summary(known.map)))
         parts.append(("map", mapfile.write(known.map)))
         return parts
+
+    async def _examine(self, config: Config, known: Known) -> list[dict[str, Any]]:
+        """Return what the doctor finds, at most once a minute: it flushes the disk too."""
+        now = asyncio.get_running_loop().time()
+        async with self._one:
+            if self._examined is None or now - self._examined[0] >= FRESH_S:
+                found = await asyncio.to_thread(doctor.examine, config, known)
+                self._examined = now, [asdict(one) for one in found]
+            return self._examined[1]
 
     async def _summary(self, site: SiteMap) -> Mapping[str, Any]:
         """Return the trends as far as a bundle has room."""

@@ -17,7 +17,7 @@ from sync.errors import TheirsInvalid
 from sync.fact import *  # noqa: F403  # one vocabulary, in four files that read in a sitting
 from sync.fact import Basis, Fact, Outcome, Purpose, Scalar, Size
 from sync.installing import *  # noqa: F403
-from sync.installing import LockEnded, LockIntended, SiteCommissioned
+from sync.installing import LockEnded, LockIntended, SiteCommissioned, SiteDecommissioned
 from sync.promises import *  # noqa: F403
 from sync.promises import (
     CapacityReleased,
@@ -182,13 +182,6 @@ class KeyRotated(Fact, frozen=True, kw_only=True, tag="key.rotated"):
     vkey: str = ""
     key_version: int | None = None
     pin: str = ""
-
-
-class SiteDecommissioned(Fact, frozen=True, kw_only=True, tag="site.decommissioned"):
-    """The last entry of this site: after it keys and data are wiped."""
-
-    by: str
-    why: str
 
 
 class AnnexErased(Fact, frozen=True, kw_only=True, tag="annex.erased"):

@@ -1,4 +1,4 @@
-"""What an installer does at the boards, as facts: locks that were tried, and the sign-off.
+"""How a site begins and ends, as facts: locks that were tried, the sign-off, the last entry.
 
 Part of the vocabulary (`sync.facts`). While somebody commissions, no door of a map is opened by its
 number: a lock is named as it is wired, and its coil is on only after the entry that says so.
@@ -8,7 +8,7 @@ from typing import Literal
 
 from sync.fact import Fact
 
-__all__ = ["LockEnded", "LockIntended", "SiteCommissioned"]
+__all__ = ["LockEnded", "LockIntended", "SiteCommissioned", "SiteDecommissioned"]
 
 
 class LockIntended(Fact, frozen=True, kw_only=True, tag="lock.intended"):
@@ -51,3 +51,10 @@ class SiteCommissioned(Fact, frozen=True, kw_only=True, tag="site.commissioned")
     failed: int
     report: str
     audit: bool = False
+
+
+class SiteDecommissioned(Fact, frozen=True, kw_only=True, tag="site.decommissioned"):
+    """The last entry of this site: after it keys and data are wiped."""
+
+    by: str
+    why: str

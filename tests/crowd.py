@@ -2,32 +2,39 @@
 
 `Watched` asserts, at the moment a pulse leaves the engine, that its intent is durable, names its
 authority, has not been pulsed before, and is inside its deadline. `strangers` know no code and no
-secret; `everybody` adds couriers, recipients, support, boards, the disk and the power switch.
+secret; `everybody` adds couriers, recipients, support, boards, the disk and the power switch;
+`installers` adds whoever tries locks and signs maps.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from hypothesis import strategies as st
 from typing_extensions import override
 
 from gateway.core.inputs import (
     AnnexEraseAsked,
+    BenchAsked,
     BoardBack,
     BoardSilent,
     Button,
     CourierRemoved,
+    LockTold,
+    LockTried,
     MapImported,
     Persisted,
     PulseDone,
     ServiceSet,
+    SiteSigned,
     StaffCodeEntered,
     SupportChecked,
     SupportOpens,
 )
-from gateway.core.outputs import Output, Pulse
+from gateway.core.outputs import Answer, Output, Pulse
 from sync import facts
+from sync.sitemap import DoorItem, LineItem, SiteMap
 from tests.stage import SECRET, Stage, small_map
 
 Action = Callable[["Watched"], object]
@@ -44,6 +51,8 @@ class Watched(Stage):
         for output in outputs:
             if isinstance(output, Pulse):
                 self._judge(output)
+            elif isinstance(output, Answer) and output.token == "lock" and not output.code:
+                self._judge_lock(output)
         super()._take(outputs)
 
     def _judge(self, pulse: Pulse) -> None:
@@ -63,6 +72,23 @@ class Watched(Stage):
         else:
             assert intent.by in couriers
             assert not couriers[intent.by].revoked
+
+    def _judge_lock(self, answer: Answer) -> None:
+        """The bench would pulse now: the intent is durable, and nobody's parcel is behind it."""
+        durable = {f"{log}{index}": fact for log, index, _, fact, *_ in self.log}
+        intent = durable.get(answer.ref)
+        assert isinstance(intent, facts.LockIntended), "no coil on before its intent is durable"
+        assert dict(answer.evidence)["deadline"] == intent.deadline
+        assert intent.by == "installer:anna"
+        said = [fact for fact in durable.values() if fact is not None and fact.door == intent.door]
+        came = [one for one in said if isinstance(one, facts.ParcelDeposited)]
+        left = [
+            one
+            for one in said
+            if isinstance(one, facts.ParcelCollected | facts.ParcelTakenBack)
+            or (isinstance(one, facts.CompartmentChecked) and not one.occupied)
+        ]
+        assert intent.door is None or len(left) >= len(came), "a parcel is behind this lock"
 
     def flush_one(self) -> None:
         """The disk gets one `Persist` further."""
@@ -155,6 +181,54 @@ def _import(stage: Watched, sensors: bool) -> None:  # a drawn flag
     stage.send(MapImported(now=stage.now, token="m", by="ada", map=site))
 
 
+# --- an installer -----------------------------------------------------------------------------
+
+
+def _ask(stage: Watched, kind: type[Any], token: str, **more: Any) -> None:
+    stage.send(kind(now=stage.now, token=token, by="installer:anna", **more))
+
+
+def _try(stage: Watched, lock: str, ms: int) -> None:
+    _ask(stage, LockTried, "lock", lock=lock, line="bus", unit=1, ms=ms)
+
+
+def _tell(stage: Watched, outcome: Any, index: int) -> None:
+    going_on = [*stage.engine.book.trials, "e1-00000001:sc0"]
+    _ask(stage, LockTold, "told", of=going_on[index % len(going_on)], outcome=outcome)
+
+
+def bank_of(door: int, changed: dict[str, Any], lines: bool) -> SiteMap:  # a drawn flag
+    """The small map with one door otherwise, one more (door 5), or one left out."""
+    site = small_map()
+    doors = dict(site.doors)
+    if not changed:
+        doors.pop(door, None)
+    else:
+        like = doors.get(door, DoorItem(number=5, size="M", lock="relays:5", switch="", rail="new"))
+        doors[like.number] = msgspec.structs.replace(like, **changed)
+    more = {"bus": LineItem(name="bus", tcp="10.0.0.7")} if lines else {}
+    return SiteMap(boards=site.boards, doors=doors, lines=more)
+
+
+def _sign(stage: Watched, site: SiteMap) -> None:
+    _ask(stage, SiteSigned, "signed", map=site, report="r", passed=len(site.doors), failed=0)
+
+
+_CHANGES = st.sampled_from(
+    [{}, {"column": 1, "row": 2}, {"size": "L"}, {"rail": "new"}, {"lock": "relays:7"},
+     {"switch": "doors:7"}, {"occupancy": ""}, {"lock": "relays:2"}]
+)  # fmt: skip
+maps = st.builds(bank_of, doors, _CHANGES, st.booleans())
+_LOCKS = st.sampled_from([*(f"relays:{n}" for n in range(1, 6)), "new:1", "new:2"])
+_INSTALLER = (
+    act(do=lambda stage: _ask(stage, BenchAsked, "bench")),
+    act(_LOCKS, st.sampled_from([0, 400, 400, 400, 1_000, 1_001]), do=_try),
+    act(_LOCKS, st.just(400), do=_try),
+    act(st.sampled_from(["pulsed", "opened", "failed", "doubt"]), st.integers(0, 3), do=_tell),
+    act(maps, do=_sign),
+)
+
+
 def _login(stage: Watched) -> None:
     stage.press(Button.DELIVER)
     stage.send(StaffCodeEntered(now=stage.now, kiosk="main", digits=SECRET))
@@ -226,8 +300,17 @@ _KNOWING = (
     act(do=lambda stage: stage.restart()),
     act(st.sets(st.integers(1, 4)), do=lambda stage, full: stage.see_all(occupied=tuple(full))),
 )
+_AT_THE_BOARDS = (
+    *_INSTALLER,
+    _both(act(do=lambda stage: stage.restart()), act(_LOCKS, st.just(400), do=_try)),
+    _both(_DELIVER, act(do=lambda stage: _swing(stage, occupied=True, wait_ms=0))),
+    _both(_COLLECT, _SWING),
+)
 
 strangers = st.lists(st.one_of(*_KEYS, *_DISK), max_size=40)
+installers = st.lists(
+    st.one_of(*_INSTALLER, *_AT_THE_BOARDS, *_KEYS, *_DISK, *_KNOWING), min_size=20, max_size=60
+)
 everybody = st.lists(st.one_of(*_KEYS, *_DISK, *_KNOWING), min_size=20, max_size=60)
 
 

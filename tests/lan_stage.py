@@ -28,7 +28,9 @@ class LanStand(Stand):
     @override
     def config(self) -> config.Config:
         plain = super().config()
-        return msgspec.structs.replace(plain, installer=config.Installer(listen="127.0.0.1:0"))
+        # What is announced is the business of the tests of that: here it would only take time.
+        lan = config.Installer(listen="127.0.0.1:0", announce=False)
+        return msgspec.structs.replace(plain, installer=lan)
 
     @property
     def office(self) -> Any:

@@ -27,7 +27,7 @@ Matrix = list[list[bool]]
 
 
 def read(png: bytes) -> str:
-    """Return the text of a code in alphanumeric mode."""
+    """Return the text of a code in alphanumeric or byte mode."""
     dots = matrix_of(png)
     size = len(dots)
     version = (size - 17) // 4
@@ -131,6 +131,10 @@ def _sorted_out(words: list[int], version: int, level: str) -> list[int]:
 
 
 def _letters(bits: list[bool], version: int) -> str:
+    if _number(bits[:4]) == 0b0100:
+        width = 8 if version <= 9 else 16
+        count, at = _number(bits[4 : 4 + width]), 4 + width
+        return bytes(_number(bits[at + 8 * n : at + 8 * n + 8]) for n in range(count)).decode()
     assert _number(bits[:4]) == 0b0010, "alphanumeric mode"
     width = 9 if version <= 9 else 11 if version <= 26 else 13
     count, at, text = _number(bits[4 : 4 + width]), 4 + width, ""

@@ -8,7 +8,8 @@ from typing import Any
 import click
 import segno
 
-from gateway import control, local
+from certs import lan
+from gateway import control, local, sticker
 from gateway.commands import _shared as shared
 from gateway.control import SOCKET
 
@@ -81,6 +82,36 @@ def end(name: str, data: Path, by: str, *, as_json: bool) -> None:
     """End the pairing of NAME: its certificate and its browsers, at once."""
     told = _ask(data, "end", by, name)
     shared.tell(told, f"{told['ended']} is not paired any more", as_json=as_json)
+
+
+@command.command("sticker")
+@shared.data()
+@click.option("--address", default="", metavar="HOST:PORT", help="Where it is, if not as it says.")
+@click.option(
+    "--out",
+    default=None,
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Draw it into FILE.svg (with words) or FILE.png (the QR alone).",
+)
+@_by
+@shared.as_json
+def sticker_(data: Path, address: str, out: Path | None, by: str, *, as_json: bool) -> None:
+    """Show what to print and stick on the gateway: its address, and the pin of its key.
+
+    No secret is on it. A telephone opens the page, `pair` reads it; both then ask for the code that
+    `pairing open` shows. Give an address that stays.
+    """
+    told = _ask(data, "where", by)
+    made = lan.Sticker(lan.check_address(address or told["address"]), told["pin"])
+    told |= {"address": made.address, "qr": made.text()}
+    if out is not None:
+        sticker.write(out, made, told["site"])
+        shared.tell(told, f"written: {out}", as_json=as_json)
+        return
+    text = [sticker.terminal(made), told["qr"], f"site   {told['site']}"]
+    text += [f"words  {' '.join(told['words'])}"]
+    shared.tell(told, "\n".join(text), as_json=as_json)
 
 
 def _shown(told: dict[str, Any]) -> str:

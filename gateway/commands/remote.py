@@ -8,6 +8,7 @@ import click
 
 from gateway import pairing
 from gateway.commands import _shared as shared
+from gateway.commands.trends import lines as worn
 
 
 @click.group()
@@ -39,6 +40,35 @@ def test(door: int, site: str, *, as_json: bool) -> None:
     """Open the empty compartment DOOR once; returns when it has opened."""
     told = _gateway(site).ask("POST", f"/api/doors/{door}/test")
     shared.tell(told, f"door {door} opened", as_json=as_json)
+
+
+@command.command()
+@click.argument("door", type=click.IntRange(1, 9999))
+@_site
+@click.option("--out", "reason", metavar="REASON", help="Out of service, for this; no names.")
+@click.option("--back", is_flag=True, help="Back into service.")
+@shared.as_json
+def service(door: int, site: str, reason: str | None, *, back: bool, as_json: bool) -> None:
+    """Take the compartment DOOR out of service, or back.
+
+    A parcel inside stays collectable. What support, the hub or a technician took out stays out.
+    """
+    if back is (reason is not None):
+        raise click.UsageError("Give either --out REASON or --back.")
+    asked = {"enabled": back, "reason": reason or ""}
+    told = _gateway(site).ask("POST", f"/api/doors/{door}/service", asked)
+    text = f"door {door} {'in' if back else 'out of'} service, {told['entry'] or 'as it was'}"
+    shared.tell(told, text, as_json=as_json)
+
+
+@command.command()
+@_site
+@click.option("--door", type=click.IntRange(1, 9999), metavar="N", help="Only this door.")
+@shared.as_json
+def trends(site: str, door: int | None, *, as_json: bool) -> None:
+    """Show what wears out, as its log tells."""
+    told = _gateway(site).ask("GET", "/api/trends" + ("" if door is None else f"?door={door}"))
+    shared.tell(told, "\n".join(worn(told)), as_json=as_json)
 
 
 @command.command()

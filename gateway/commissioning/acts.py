@@ -101,7 +101,7 @@ def _board_act(
             return boardacts.dropped(draft, act)
         case RenameBoard():
             return boardacts.renamed(draft, act)
-        case ReplaceBoard():
+        case _:
             return boardacts.replaced(draft, act, kind_of)
 
 
@@ -115,5 +115,5 @@ def _door_act(draft: Draft, act: Skip | Forget | SetDoor | SetDoors | PlaceDoor)
             return dooracts.described(draft, (act.number,), act, act.to)
         case SetDoors():
             return dooracts.described(draft, act.numbers, act, None)
-        case PlaceDoor():
+        case _:
             return dooracts.placed(draft, act)

@@ -11,8 +11,7 @@ What is learned is decided in the pure rooms beside this one; here are lines, ta
 import asyncio
 import contextlib
 from base64 import b64decode, b64encode
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Mapping
 from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Any, Final, assert_never
 import msgspec
 
 from adapters.errors import AdapterError
-from gateway import config, logs, mapfile
+from gateway import logs, mapfile
 from gateway.commissioning import acts, convert, report, view
 from gateway.commissioning import draft as drafts
 from gateway.commissioning import lesson as lessons
@@ -29,13 +28,13 @@ from gateway.commissioning.draft import Draft
 from gateway.commissioning.finding import Finder
 from gateway.commissioning.hold import Hold, Job, JobName
 from gateway.commissioning.keeping import Shelf
+from gateway.commissioning.place import Place
 from gateway.commissioning.proving import Prover
 from gateway.commissioning.rig import Rig, as_gateway
 from gateway.commissioning.teaching import REMEDIES, Pulser, Teacher
-from gateway.core.inputs import BenchAsked, Command, Now, SiteSigned
+from gateway.core.inputs import BenchAsked, SiteSigned
 from gateway.core.outputs import Answer
 from gateway.errors import GatewayError
-from sync.book import Book
 
 DISTRIBUTION: Final = "parcel-locker-gateway"
 APART: Final = "site.commissioning"
@@ -58,25 +57,6 @@ JOBS: Final[dict[type[Work], JobName]] = {
     acts.Prove: "prove",
 }
 _log = logs.get("bench")
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """What the bench needs of the site. All is called on the event loop.
-
-    `ask` has the engine decide. `book` raises GatewayError `site.closed` between two lives; `apart`
-    keeps people at kiosks away from now on. `machine` measures what a proof says of disk, clock and
-    link. `lines` are those of the configuration.
-    """
-
-    site: str
-    now: Callable[[], Now]
-    ask: Callable[[Command], Awaitable[Answer]]
-    tell: Callable[[str, str, str], None]
-    book: Callable[[], Book]
-    apart: Callable[[str], None]
-    machine: Callable[[], Awaitable[dict[str, Any]]]
-    lines: Mapping[str, config.Line]
 
 
 class Bench:

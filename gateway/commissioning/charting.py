@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gateway.commissioning.sheet import Draft, channel, of, points_of
+from gateway.commissioning.sheet import Draft, Kind, channel, of, points_of
 from gateway.errors import GatewayError
 from sync.sitemap import DoorItem, SiteMap
 
@@ -57,17 +57,8 @@ def _door_objections(
         if board is None:
             remedy = "Adopt the board of this door again, or forget the door"
             yield "map.no_board", remedy, {"door": number, "point": bare}
-            continue
-        kind = board.kind
-        counts = {">": kind.outputs, "#": len(kind.measures)}
-        count = counts.get(point[0], counts.get(point[-1], kind.inputs))
-        if channel(bare) >= count:
-            remedy = "Forget this door and teach it again: its board has no such channel"
-            yield "map.no_channel", remedy, {"door": number, "point": bare, "channels": count}
-        other = taken.setdefault(point, number)
-        if other != number:
-            remedy = "Forget one of these two doors and teach it again"
-            yield "map.same_point", remedy, {"door": number, "other": other, "point": bare}
+        else:
+            yield from _point_objections(board.kind, number, point, taken)
     if door.occupancy == door.switch and not door.occupied_below:
         remedy = "Forget this door and teach it again: its sensor is its switch"
         yield "map.same_point", remedy, {"door": number, "other": number, "point": door.switch}
@@ -80,3 +71,19 @@ def _door_objections(
         if other != number:
             remedy = "Move one of these two doors in the picture of the bank"
             yield "map.same_place", remedy, {"door": number, "other": other}
+
+
+def _point_objections(
+    kind: Kind, number: int, point: str, taken: dict[str, int]
+) -> Iterator[_Objection]:
+    """A lock is written `>board:channel` here, a measure `board:channel#`, an input plainly."""
+    bare = point.strip(">#")
+    counts = {">": kind.outputs, "#": len(kind.measures)}
+    count = counts.get(point[0], counts.get(point[-1], kind.inputs))
+    if channel(bare) >= count:
+        remedy = "Forget this door and teach it again: its board has no such channel"
+        yield "map.no_channel", remedy, {"door": number, "point": bare, "channels": count}
+    other = taken.setdefault(point, number)
+    if other != number:
+        remedy = "Forget one of these two doors and teach it again"
+        yield "map.same_point", remedy, {"door": number, "other": other, "point": bare}

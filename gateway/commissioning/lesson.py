@@ -252,7 +252,8 @@ def _switched(lesson: Lesson, point: str) -> Lesson:
     """One input moved, and it is nobody's."""
     track = lesson.tracks[point]
     took = track.first_ms - lesson.began_ms
-    attempts = (*lesson.attempts[:-1], Attempt(lesson.attempts[-1].ms, took))
+    least = max(0, track.still_ms - lesson.began_ms)
+    attempts = (*lesson.attempts[:-1], Attempt(lesson.attempts[-1].ms, took, least))
     lesson = replace(lesson, attempts=attempts)
     if track.now == track.rest:
         return _done(lesson, "teach.fell_shut", input=point, took_ms=took)

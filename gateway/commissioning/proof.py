@@ -171,10 +171,10 @@ def judge(
     )
 
 
-def rails(site: SiteMap) -> dict[str, tuple[int, ...]]:
+def rails(known: Mapping[int, DoorItem]) -> dict[str, tuple[int, ...]]:
     """Return the doors of each rail: of these no two coils are ever on together."""
     by_rail: dict[str, list[int]] = {}
-    for number, door in sorted(site.doors.items()):
+    for number, door in sorted(known.items()):
         by_rail.setdefault(door.rail, []).append(number)
     return {rail: tuple(by_rail[rail]) for rail in sorted(by_rail)}
 

@@ -14,7 +14,7 @@ import msgspec
 from adapters import scan, trouble
 from adapters.errors import AdapterError
 from adapters.profiles import load
-from gateway.commissioning import convert
+from gateway.commissioning import convert, points
 from gateway.commissioning import draft as drafts
 from gateway.commissioning import proof as proofs
 from gateway.commissioning.draft import Board, Draft
@@ -95,11 +95,13 @@ class Prover:
     async def _door(self, door: DoorItem) -> DoorTrial:
         """Open one door, at most three pulses; say why it did not open."""
         at_ms = self._rig.wall_ms()
-        is_open, occupied = _seen(door, (await self._look())[-1])
+        is_open, occupied = points.of_door(door, (await self._look())[-1])
         trial = DoorTrial(number=door.number, attempts=0, occupied=occupied, at_ms=at_ms)
         if is_open is not False:
             code = "teach.open_before" if is_open else "board.silent"
             return _but(trial, code=code)
+        if occupied:  # whatever the record says: something is inside
+            return _but(trial, code="door.occupied", switch_back=True)
         for attempt in range(1, ATTEMPTS + 1):
             code, took_ms = await self._pulse(door)
             trial = _but(trial, attempts=attempt, code=code, took_ms=took_ms)
@@ -125,7 +127,7 @@ class Prover:
         took_ms = None
         try:
             while self._rig.now_ms() - began_ms < WATCH_MS:
-                opened = [one.at_ms for one in await self._look() if _seen(door, one)[0]]
+                opened = [one.at_ms for one in await self._look() if points.of_door(door, one)[0]]
                 if opened:
                     took_ms = opened[0] - began_ms
                     break
@@ -143,7 +145,7 @@ class Prover:
         while waiting and not job.stop.is_set() and self._rig.now_ms() < until_ms:
             sample = (await self._look())[-1]
             for number in sorted(waiting):
-                is_open, occupied = _seen(self._draft().doors[number], sample)
+                is_open, occupied = points.of_door(self._draft().doors[number], sample)
                 if is_open is not False:
                     since.pop(number, None)
                     continue
@@ -188,25 +190,6 @@ class Prover:
 
 def _but(trial: DoorTrial, **fields: object) -> DoorTrial:
     return msgspec.structs.replace(trial, **fields)
-
-
-def _seen(door: DoorItem, sample: Sample) -> tuple[bool | None, bool | None]:
-    """Return (open, occupied) as this door's sensors say it; None where nothing does."""
-    is_open = _input(door.switch, door.open_when == "active", sample)
-    if not door.occupancy:
-        return is_open, None
-    if not door.occupied_below:
-        return is_open, _input(door.occupancy, door.occupied_when == "active", sample)
-    values = sample.values.get(drafts.of(door.occupancy), ())
-    number = drafts.channel(door.occupancy)
-    value = values[number] if number < len(values) else None
-    return is_open, None if value is None else value < door.occupied_below
-
-
-def _input(point: str, active_is: bool, sample: Sample) -> bool | None:  # noqa: FBT001  # a sense
-    inputs = sample.inputs.get(drafts.of(point), ())
-    number = drafts.channel(point)
-    return inputs[number] is active_is if number < len(inputs) else None
 
 
 def _machine(told: dict[str, Any]) -> Machine:

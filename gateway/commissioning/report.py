@@ -37,7 +37,7 @@ def encode(proof: Proof, draft: Draft, *, site: str = "", software: str = "") ->
             _board(draft, draft.boards[name], boards[name])
             for name in sorted(boards, key=drafts.natural)
         ),
-        rails=proofs.rails(drafts.site_map(draft)),
+        rails=proofs.rails(draft.doors),
         machine=proof.machine,
         reasons=proof.reasons,
         notes=proof.notes,

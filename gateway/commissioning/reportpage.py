@@ -138,7 +138,7 @@ def _table(caption: str, heads: Sequence[str], rows: _Cells) -> str:
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in heads)
     body = "".join(
         f'<tr><th scope="row">{escape(first)}</th>'
-        + "".join(f"<td>{escape(cell)}</td>" for cell in rest)
+        + "".join(f"<td>{_breakable(cell)}</td>" for cell in rest)
         + "</tr>"
         for first, *rest in rows
     )
@@ -149,13 +149,18 @@ def _table(caption: str, heads: Sequence[str], rows: _Cells) -> str:
     )
 
 
+def _breakable(cell: str) -> str:
+    """A device's long name may break behind its strokes, so that its column stays narrow."""
+    return escape(cell).replace("/", "/<wbr>").replace("_", "_<wbr>")
+
+
 def _findings_html(report: Report, lang: Language) -> Iterator[str]:
     for name, findings in _sections(report):
         yield f"<h2>{escape(WORDS[lang][name])}</h2>"
         items = "".join(
-            f"<li><strong>{escape(finding.about)}</strong> {escape(what)} "
+            f"<li><strong>{escape(about)}</strong> {escape(what)} "
             f"<em>{escape(cure)}</em> <code>{escape(numbers)}</code></li>"
-            for finding, what, cure, numbers in _told(findings, lang)
+            for about, what, cure, numbers in _told(findings, lang)
         )
         yield f"<ul>{items}</ul>" if items else f"<p>{escape(WORDS[lang]['none'])}</p>"
 
@@ -204,8 +209,8 @@ def plain(report: Report, lang: Language, ref: str, digest: str) -> str:
     for name, findings in _sections(report):
         rows += ["", f"{words[name]}:"]
         said = [
-            f"  {finding.about}: {what} {cure} ({numbers})"
-            for finding, what, cure, numbers in _told(findings, lang)
+            f"  {about}: {what} {cure} ({numbers})"
+            for about, what, cure, numbers in _told(findings, lang)
         ]
         rows += said or [f"  {words['none']}"]
     for caption, heads, cells in (
@@ -260,11 +265,15 @@ def _sections(report: Report) -> tuple[tuple[str, tuple[Finding, ...]], ...]:
     )
 
 
-def _told(findings: Iterable[Finding], lang: Language) -> Iterator[tuple[Finding, str, str, str]]:
+def _told(findings: Iterable[Finding], lang: Language) -> Iterator[tuple[str, str, str, str]]:
+    """Whose, what, what to do, and the numbers, of each."""
     for finding in findings:
         what, cure = meaning(finding, lang)
         facts = " ".join(f"{key}={value}" for key, value in sorted(finding.evidence.items()))
-        yield finding, what, cure, f"{finding.code} {facts}".strip()
+        about = finding.about
+        if about.startswith("door "):
+            about = f"{WORDS[lang]['door']} {about.removeprefix('door ')}"
+        yield about, what, cure, f"{finding.code} {facts}".strip()
 
 
 def _door_heads(lang: Language) -> tuple[str, ...]:
@@ -286,16 +295,16 @@ def _door_cells(report: Report, lang: Language) -> Iterator[tuple[str, ...]]:
         yield (
             str(door.number),
             f"{said}: {told(door.code, lang, {'door': door.number})[0]}" if door.code else said,
-            NONE if door.took_ms is None else f"{door.took_ms} ms",
+            NONE if door.took_ms is None else _ms(door.took_ms),
             str(door.attempts),
             door.size,
             words[door.reach],
-            f"{door.lock} ({door.pulse_ms} ms)",
+            f"{door.lock} ({_ms(door.pulse_ms)})",
             f"{door.switch} {words[door.open_when]}",
             sensor,
             door.rail,
             ", ".join(features) or NONE,
-            f"{door.open_ms} ms / {door.bounce_ms} ms",
+            f"{_ms(door.open_ms)} / {_ms(door.bounce_ms)}",
         )
 
 
@@ -324,6 +333,11 @@ def _rail_cells(report: Report) -> Iterator[tuple[str, str]]:
         yield rail, " ".join(map(str, doors))
 
 
+def _ms(value: int) -> str:
+    """A number and its unit stay on one line."""
+    return f"{value}\N{NO-BREAK SPACE}ms"
+
+
 def moment(at_ms: int) -> str:
     """Return a moment as people write it, in UTC; the same everywhere."""
     try:
@@ -348,8 +362,9 @@ thead th{background:#eee}li{margin:.4rem 0}code{font:inherit;font-family:ui-mono
 svg{width:100%;height:auto;font:700 18px system-ui,sans-serif}
 rect{fill:#fff;stroke:#000;stroke-width:2}rect.failed{fill:#fdeceb;stroke:#7d0d0d;stroke-width:4}
 rect.left{stroke-dasharray:6 4}text.size{font-weight:400;text-anchor:end}
+@media (max-width:34rem){dl{grid-template-columns:1fr}dd{margin-bottom:.4rem}}
 @page{size:A4;margin:14mm}
 @media print{main{max-width:none;padding:0;font-size:8.5pt}thead{display:table-header-group}
 tr,li,svg,.verdict{break-inside:avoid}h2,caption{break-after:avoid}
-.wide{overflow:visible}table{font-size:7pt;overflow-wrap:anywhere}svg{max-height:120mm}}
+.wide{overflow:visible}table{font-size:7pt}th,td{padding:.1rem .25rem}svg{max-height:120mm}}
 """

@@ -147,15 +147,16 @@ class Rig:
                 self._inputs[item.name] = told.inputs
                 if told.values:
                     self._values[item.name] = told.values
-            seen.append(self._sample())
+            seen.append(self._sample(item.name))
 
         for name in self._inputs.keys() - boards.keys():
             del self._inputs[name]
         await asyncio.gather(*(one(item) for item in boards.values()))
         return tuple(seen[1:] or seen)
 
-    def _sample(self) -> Sample:
-        return Sample(at_ms=self.now_ms(), inputs=dict(self._inputs), values=dict(self._values))
+    def _sample(self, board: str = "") -> Sample:
+        inputs, values = dict(self._inputs), dict(self._values)
+        return Sample(at_ms=self.now_ms(), inputs=inputs, values=values, board=board)
 
     def now_ms(self) -> int:
         """Return the moment of samples, in ms of a clock that never jumps."""

@@ -12,6 +12,7 @@ from typing import Final
 from adapters.errors import AdapterError
 from gateway.commissioning import draft as drafts
 from gateway.commissioning import lesson as lessons
+from gateway.commissioning import points
 from gateway.commissioning.draft import Draft, of
 from gateway.commissioning.findings import Finding
 from gateway.commissioning.hold import Hold, Job
@@ -117,7 +118,11 @@ class Teacher:
         """Teach one lock until it is known, refused, or nobody wants it any more."""
         draft = self._draft()
         self._hold.teach(None)
-        self._hold.teach(drafts.teach(draft, lock, await self._rest(), ms=ms))
+        rest = await self._rest()
+        door = drafts.door_of(draft, lock)
+        if door is not None and points.of_door(door, rest)[1]:
+            raise GatewayError("door.occupied", REMEDIES["door.occupied"], door=door.number)
+        self._hold.teach(drafts.teach(draft, lock, rest, ms=ms))
         await self._go_on(job)
 
     async def again(self, job: Job) -> None:

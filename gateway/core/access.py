@@ -4,6 +4,7 @@ Sockets, certificates and keys are the shell's; it tells what happened, and here
 """
 
 from dataclasses import replace
+from typing import assert_never
 
 from gateway.core import cloud
 from gateway.core.inputs import AccessTold, CodeKeyTold, Decommissions, KeyRotates, TrustTold
@@ -19,6 +20,19 @@ KINDS_MAX = 32
 KINDS_A_MINUTE = 2
 """Entries a minute that a flood of many kinds can cause, about: some 3,000 a day, one megabyte."""
 PIN_HEX = 64
+
+
+def heard(state: State, happened: TrustTold | AccessTold | CodeKeyTold) -> None:
+    """Take what the shell says of trust, of attempts, of keys."""
+    match happened:
+        case TrustTold():
+            trust_told(state, happened)
+        case AccessTold():
+            told(state, happened)
+        case CodeKeyTold():
+            key_told(state, happened)
+        case _:
+            assert_never(happened)
 
 
 def trust_told(state: State, told: TrustTold) -> None:

@@ -224,7 +224,7 @@ class Engine:
             case DoorsWitnessed():
                 fence.witnessed(state, happened)
             case TrustTold() | AccessTold() | CodeKeyTold():
-                self._trust(happened)
+                access.heard(state, happened)
             case Persisted():
                 self._durable(happened)
             case Command():
@@ -247,17 +247,6 @@ class Engine:
                 state.settled_by, state.changed = happened.by, True
             case SnapshotAsked():
                 service.take_snapshot(state)
-            case _:
-                assert_never(happened)
-
-    def _trust(self, happened: TrustTold | AccessTold | CodeKeyTold) -> None:
-        match happened:
-            case TrustTold():
-                access.trust_told(self.state, happened)
-            case AccessTold():
-                access.told(self.state, happened)
-            case CodeKeyTold():
-                access.key_told(self.state, happened)
             case _:
                 assert_never(happened)
 
@@ -368,22 +357,9 @@ class Engine:
             case Decommissions():
                 access.decommission(state, asked)
             case BenchAsked() | LockTried() | LockTold() | SiteSigned():
-                self._install(asked)
+                installing.command(state, asked)
             case _:
                 state.answer(asked.token, "command.unknown")
-
-    def _install(self, asked: BenchAsked | LockTried | LockTold | SiteSigned) -> None:
-        match asked:
-            case BenchAsked():
-                installing.asked(self.state, asked)
-            case LockTried():
-                installing.tried(self.state, asked)
-            case LockTold():
-                installing.told(self.state, asked)
-            case SiteSigned():
-                installing.signed(self.state, asked)
-            case _:
-                assert_never(asked)
 
     def _seen(self) -> None:
         """A fence or a request may have waited to see this door."""
@@ -433,7 +409,7 @@ class Engine:
 
     # --- timers -------------------------------------------------------------------------------
 
-    def _timer(self, key: TimerKey) -> None:  # noqa: C901  # one line a timer
+    def _timer(self, key: TimerKey) -> None:  # noqa: C901, PLR0912  # one line a timer
         state, (what, which) = self.state, key
         match what:
             case "door":
@@ -454,6 +430,8 @@ class Engine:
                 state.changed = True
             case "trials":
                 installing.take_up(state)
+            case "trial":
+                installing.untold(state, str(which))
             case "warn":
                 session = state.sessions[str(which)]
                 left = state.timers.get(("home", session.kiosk))

@@ -18,7 +18,7 @@ TABLE: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
 }
 _UNKNOWN: Final = {
     "en": ("Something is not as it should be.", "See the log around it."),
-    "de": ("Etwas ist nicht, wie es sein soll.", "Im Protokoll nachsehen."),
+    "de": ("Etwas ist nicht, wie es sein soll.", "Im Logbuch nachsehen."),
 }
 _field = re.compile(r"\{([a-z_]+)\}")
 

@@ -13,6 +13,7 @@ from typing import Literal
 
 import pytest
 
+from adapters import owner
 from adapters.bus import Frames, Line, Priority, SerialSpec, TcpSpec, Unit
 from adapters.errors import (
     AdapterError,
@@ -552,4 +553,32 @@ async def test_a_tcp_door_command_held_up_by_a_busy_program_is_late_not_sent(
     with pytest.raises(Late):
         await asked
     assert peer.seen == []
+    await line.close()
+
+
+async def test_a_unit_with_a_profile_keeps_its_own_pauses() -> None:
+    line = Line(TcpSpec("127.0.0.1", 1))
+    line.unit(1, RELAY)
+    own = line._owner.pace.unit(1).timing
+    line.hurry(1, 10)
+    line.hurry(2, 10)
+    assert line._owner.pace.unit(1).timing == own
+    assert line._owner.pace.unit(2).timing.response_us == 10_000
+
+
+@pytest.mark.parametrize(("searching", "connects"), [(False, 2), (True, 1)])
+async def test_a_port_is_opened_anew_for_silence_only_where_somebody_is_expected(
+    raw: RawLine, monkeypatch: pytest.MonkeyPatch, searching: bool, connects: int
+) -> None:
+    monkeypatch.setattr(owner, "STALE_US", 0)
+    raw.say = lambda _: []
+    line = Line(SerialSpec(raw.link, 115200, local_echo=False), searching=searching)
+    await line.open()
+    for unit in range(1, 6):
+        line.hurry(unit, 10)
+        with contextlib.suppress(BusError):
+            await line.unit(unit).ask(COILS)
+    if not searching:
+        await until(lambda: line.counters.connects == connects)
+    assert line.counters.connects == connects
     await line.close()

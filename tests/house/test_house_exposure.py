@@ -30,6 +30,11 @@ LISTENING_ROOMS = {
     "sync/hub/listeners.py": "the hub: [api], [link], [renew] listen",
     "sync/places.py": "how those of the hub and [sync] listen accept: so many, and who goes first",
 }
+# Where UDP 5353 (mDNS) is spoken, and for how long. Nothing secret is said (test_nearby_records).
+SPEAKING_ROOMS = {
+    "gateway/announce.py": "while installers are listened to, where they are: [installer] announce",
+    "gateway/discover.py": "for the seconds of a command, or of a search for boards",
+}
 # What is open when the configuration says nothing of it ("" is nothing at all).
 GATEWAY_LISTENS = {"kiosk": "127.0.0.1:8600", "sync": "", "installer": ""}
 HUB_LISTENS = {"api": "127.0.0.1:8700", "link": "127.0.0.1:8701", "renew": "127.0.0.1:8702"}
@@ -99,6 +104,18 @@ def test_sockets_that_accept_are_made_in_the_listed_rooms_alone() -> None:
     assert {one for one in found if not one.startswith(tuple(LISTENING_ROOMS))} == set()
     # A folder may be listed before there is a room in it; a room that is gone may not.
     assert {one for one in LISTENING_ROOMS if one.endswith(".py")} <= found
+
+
+def test_multicast_is_spoken_in_the_listed_rooms_alone() -> None:
+    speaks = re.compile(r"Zeroconf\(|IP_ADD_MEMBERSHIP|IPV6_JOIN_GROUP|SOCK_DGRAM.*\.bind\(")
+    rooms = (path for folder in ("certs", "sync", "adapters", "gateway")
+             for path in (ROOT / folder).rglob("*.py"))  # fmt: skip
+    found = {str(path.relative_to(ROOT)) for path in rooms if speaks.search(path.read_text())}
+    assert found == set(SPEAKING_ROOMS)
+    serving = (ROOT / "gateway/web/installer/serving.py").read_text()
+    assert "if where.announce:" in serving
+    users = [p.name for p in (ROOT / "gateway").rglob("*.py") if "Announcer(" in p.read_text()]
+    assert users == ["serving.py"]
 
 
 def test_nothing_is_open_to_the_network_unless_the_configuration_says_so() -> None:

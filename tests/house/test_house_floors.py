@@ -30,7 +30,7 @@ IO_MODULES = {
 MAY_READ_CLOCKS = re.compile(
     r"gateway/clock\.py|sync/hub/clock\.py|adapters/(bus|owner|wire|scan)\.py|adapters/simulator/(line|live|server)\.py"
 )
-MAY_IMPORT_PYMODBUS = re.compile(r"adapters/bus\.py|adapters/simulator/\w+\.py")
+MAY_IMPORT_PYMODBUS = re.compile(r"adapters/frames\.py|adapters/simulator/\w+\.py")
 # Reading a clock; sleeping and formatting are the business of ruff and of the reader.
 CLOCKS = {"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns"}
 
@@ -113,7 +113,7 @@ def test_the_heart_loads_no_wire_disk_or_loop() -> None:
     assert not loaded & IO_MODULES
 
 
-def test_only_the_bus_and_the_simulated_bank_import_pymodbus() -> None:
+def test_only_the_frames_and_the_simulated_bank_import_pymodbus() -> None:
     users = {
         str(path.relative_to(ROOT))
         for path in sources()

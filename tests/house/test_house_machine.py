@@ -245,3 +245,18 @@ def test_the_line_has_one_name_and_answers_at_once() -> None:
     text = RULES.read_text()
     assert 'SYMLINK+="locker-rs485"' in text
     assert 'ATTR{latency_timer}="1"' in text
+
+
+def test_the_latency_timer_is_set_where_the_kernel_has_it() -> None:
+    # It belongs to the usb-serial device: the rules for the tty behind it come too late.
+    known = rules()
+    timers = [rule for rule in known if any(key == "ATTR{latency_timer}" for key, _, _ in rule)]
+    assert timers == [
+        [
+            ("SUBSYSTEM", "==", "usb-serial"),
+            ("DRIVER", "==", "ftdi_sio"),
+            ("ATTR{latency_timer}", "=", "1"),
+        ]
+    ]
+    others_leave = next(rule for rule in known if ("SUBSYSTEM", "!=", "tty") in rule)
+    assert known.index(timers[0]) < known.index(others_leave)

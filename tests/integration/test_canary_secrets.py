@@ -148,9 +148,12 @@ async def said_by_commands(data: Path, tmp_path: Path, ref: str, short: str) -> 
     """Run the commands whose purpose is not to show a secret, well and badly; return all output."""
     bad = tmp_path / "bad.toml"
     bad.write_text(f'data_dir = "{data}"\ndigits = 1\n')
+    good = tmp_path / "good.toml"
+    good.write_text(f'data_dir = "{data}"\n')
     asked = [
         ["status"], ["status", "--json"], ["courier", "list", "--json"], ["site", "export"],
         ["log", "verify", "--json"], ["log", "show", "--json"], ["log", "vkey"],
+        ["trends", "--json"], ["diagnostics", "--config", str(good), "--out", f"{good}.bundle"],
         ["log", "prove", "--lane", "custody", "--index", "1", "--out", str(tmp_path / "proof")],
         ["annex", "erase", ref, "--by", "eva"], ["courier", "remove", "nobody"],
         ["support", "check", "99", "--empty", "--by", "eva"], ["code", "show", "acme/NONE/1"],
@@ -167,6 +170,9 @@ async def said_by_commands(data: Path, tmp_path: Path, ref: str, short: str) -> 
     with pytest.raises(FileRefused) as refused:
         files.read_config(bad)
     said += [str(refused.value), (tmp_path / "proof").read_text()]
+    bundle = good.with_name(f"{good.name}.bundle").read_text(encoding="utf-8")
+    assert '"custody":"held"' in bundle, "it is a bundle of the site as it stands"
+    said.append(bundle)
     ps = await asyncio.to_thread(
         subprocess.run, ["ps", "axww", "-o", "args"], capture_output=True, text=True, check=False
     )

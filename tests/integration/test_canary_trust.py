@@ -171,6 +171,11 @@ async def people(stage: WithInstaller, found: Canaries, told: list[str], folder:
         except (CertsError, GatewayError) as error:
             told.append(str(error))
     told.append(repr(await control.pairing(stage.data / SOCKET, do="list", by="eva", name="")))
+    _, gateway = pairing.load(folder / "anna")
+    told += [
+        repr(await asyncio.to_thread(gateway.ask, "GET", path))
+        for path in ("/api/status", "/api/trends", "/api/diagnostics")
+    ]
     found.key("installer's key", KeyStore(folder / "anna" / "keys").read(pairing.KEY, size=None))
 
 
@@ -194,12 +199,14 @@ async def commands(stage: Governed, told: list[str], file: Path) -> None:
     for words in (
         ("status", "--json", *data), ("key", "check", *data), ("key", "seal", *data),
         ("log", "verify", *data), ("log", "show", "--json", *data), ("log", "vkey", *data),
-        ("sync", "status", *data), ("doctor", "--config", str(file)),
+        ("sync", "status", *data), ("doctor", "--config", str(file)), ("trends", "--json", *data),
+        ("diagnostics", "--config", str(file), "--out", f"{file}.bundle", *data),
         ("key", "rotate", "log", *data), ("key", "rotate", "log", *data),
         ("courier", "list", *data), ("pairing", "list", *data),
         ("decommission", "--why", "no", "--yes", "--export", "/nowhere/at/all", *data),
     ):  # fmt: skip
         await command(gateway_cli, *words, told=told)
+    told.append(file.with_name(f"{file.name}.bundle").read_text(encoding="utf-8"))
     for words in (
         ("status", *hub),
         ("site", "show", "0042", *hub),
@@ -281,6 +288,7 @@ async def test_no_secret_of_trust_shows_anywhere(
         assert found.shown_in("an export", (tmp_path / "stick").read_bytes()) == []
     said = "\n".join([lines.getvalue(), *told, *capfd.readouterr()]).encode()
     assert all(line in said for line in (b"site.ready", b"key.rotates", b"site.stopped"))
+    assert said.count(b"left_out") >= 4, "the bundles and trends are among it"
     assert found.shown_in("what was said or logged", said) == []
     names = {"claim", "account token", "second factor", "capability", "pairing secret"}
     names |= {"installer's key", "gateway log", "gateway log-next", "gateway tls", "gateway lan"}

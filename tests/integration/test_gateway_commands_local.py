@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from adapters import trouble
 from gateway import doctor, identity
 from gateway.cli import main
 from gateway.core.inputs import EpochBegun
@@ -202,7 +203,7 @@ def test_doctor_refuses_a_routed_network_of_boards(host: str, level: str) -> Non
     from gateway import config  # noqa: PLC0415  # one use
 
     read = config.parse(f'data_dir = "/d"\n[lines.a]\ntcp = "{host}:502"\n')
-    (found,) = doctor.networks(read, doctor.routes(TABLE))
+    (found,) = doctor.networks(read, trouble.routes(TABLE))
     assert found.level == level
     assert next(iter(doctor.networks(read, []))).level in {"ok", "note", "bad"}
 

@@ -61,6 +61,18 @@ async def test_the_whole_round_by_qr(stage: LanStand, tmp_path: Path) -> None:
     assert [row["door"] for row in told["doors"]] == [1, 2, 3, 4]
     assert "door 2 opened" in await good(tmp_path, "remote", "test", "2", "--site", "0042")
     assert "open" in await good(tmp_path, "remote", "status", "--site", "0042")
+    shown = await good(tmp_path, "remote", "trends", "--site", "0042")
+    assert "locks:1 " in shown
+    one = await good(tmp_path, "remote", "trends", "--site", "0042", "--door", "2", "--json")
+    assert [row["opened"] for row in json.loads(one)["doors"]] == [1]
+    service = ("remote", "service", "4", "--site", "0042")
+    assert "door 4 out of service" in await good(tmp_path, *service, "--out", "bent hinge")
+    assert "out of service" in await good(tmp_path, "remote", "status", "--site", "0042")
+    assert "door 4 in service" in await good(tmp_path, *service, "--back")
+    assert "as it was" in await good(tmp_path, *service, "--back")
+    for both in ((), ("--back", "--out", "x")):
+        status, _, err = await run(tmp_path, *service, *both)
+        assert (status, "--back" in err) == (2, True)
     out = tmp_path / "bundle.json"
     await good(tmp_path, "remote", "diagnostics", "--site", "0042", "--out", str(out))
     assert json.loads(out.read_text())["installers"][0]["name"] == "anna"
@@ -113,3 +125,38 @@ async def test_without_a_listener_pairing_says_what_to_do(tmp_path: Path) -> Non
         status, _, err = await run(tmp_path, "pairing", "open", "--data", str(plain.data))
         assert (status, "installer.off" in err) == (1, True)
         assert not (plain.data / "trust/lan.pem").exists()
+
+
+async def test_pairing_by_the_sticker_and_by_the_address_alone(
+    stage: LanStand, tmp_path: Path
+) -> None:
+    data = ("--data", str(stage.data))
+    told = json.loads(await good(tmp_path, "pairing", "sticker", *data, "--json"))
+    pin, words = stage.office.lan.pin, list(lan.words_of(stage.office.lan.pin))
+    assert (told["address"], told["pin"], told["words"]) == (stage.address, pin, words)
+    shown = await good(tmp_path, "pairing", "sticker", *data)
+    assert told["qr"] in shown
+    assert " ".join(words) in shown
+    out = tmp_path / "sticker.svg"
+    await good(
+        tmp_path, "pairing", "sticker", *data, "--address", "locker.example:8443", "--out", str(out)
+    )
+    assert "locker.example:8443" in out.read_text()
+    for number, meant in enumerate((told["qr"], stage.address)):
+        typed = (await stage.command("open", f"ben-{number}"))["typed"]
+        status, _, err = await run(tmp_path, "pair", meant, "--as", f"yard-{number}", typed=typed)
+        assert status == 0, err
+        assert " ".join(words) in err
+        assert ("compare" in err) == (meant == stage.address)
+        await good(tmp_path, "remote", "status", "--site", f"yard-{number}")
+
+
+async def test_a_sticker_of_another_gateway_is_told_and_nothing_is_sent(
+    stage: LanStand, tmp_path: Path
+) -> None:
+    typed = (await stage.command("open", "ben"))["typed"]
+    other = lan.Sticker(stage.address, "00" * 32).text()
+    status, _, err = await run(tmp_path, "pair", other, typed=typed)
+    assert (status, "pair.other_key" in err) == (1, True)
+    status, _, err = await run(tmp_path, "pair", "127.0.0.1:1", typed=typed)
+    assert (status, "pair.unreachable" in err) == (1, True)

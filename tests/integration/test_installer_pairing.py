@@ -55,10 +55,7 @@ def later(stage: LanStand, monkeypatch: pytest.MonkeyPatch, ms: int) -> None:
     """Let the monotonic clock of the office be so much further on."""
     now = stage.app._clock.now
     site = stage.office.site
-    moved = type(site)(
-        lambda: replace(now(), mono_ms=now().mono_ms + ms),
-        site.ask, site.status, site.tell,
-    )  # fmt: skip
+    moved = replace(site, now=lambda: replace(now(), mono_ms=now().mono_ms + ms))
     monkeypatch.setattr(stage.office, "site", moved)
 
 
@@ -208,15 +205,11 @@ async def test_a_certificate_ends_after_thirty_days_of_a_clock_that_is_sure(
             now(), wall_ms=now().wall_ms + late_ms, error_ms=error_ms, trust=Trust.SYNCED
         )
 
-    monkeypatch.setattr(
-        stage.office, "site", type(site)(at(0, 0), site.ask, site.status, site.tell)
-    )
+    monkeypatch.setattr(stage.office, "site", replace(site, now=at(0, 0)))
     gateway = await stage.paired(tmp_path / "xdg")
-    monkeypatch.setattr(
-        stage.office, "site", type(site)(at(60_000), site.ask, site.status, site.tell)
-    )
+    monkeypatch.setattr(stage.office, "site", replace(site, now=at(60_000)))
     assert (await asyncio.to_thread(gateway.ask, "GET", "/api/me"))["name"] == "anna"
-    monkeypatch.setattr(stage.office, "site", type(site)(at(0), site.ask, site.status, site.tell))
+    monkeypatch.setattr(stage.office, "site", replace(site, now=at(0)))
     assert await refused(gateway, "GET", "/api/me") == "access.expired"
 
 
@@ -235,7 +228,7 @@ async def test_pairing_by_a_wrong_clock_lasts_thirty_days_of_the_right_one(
         wall_ms = now().wall_ms + days_ms + (off_ms if trust is Trust.FLOOR else 0)
         return replace(now(), wall_ms=wall_ms, error_ms=error_ms, trust=trust)
 
-    monkeypatch.setattr(stage.office, "site", type(site)(clock, site.ask, site.status, site.tell))
+    monkeypatch.setattr(stage.office, "site", replace(site, now=clock))
     gateway = await stage.paired(tmp_path / "xdg")
     assert (await asyncio.to_thread(gateway.ask, "GET", "/api/me"))["name"] == "anna"
     trust = Trust.SYNCED

@@ -32,6 +32,11 @@ ASKED = {
     ("POST", "/api/doors/{door}/service"): "/api/doors/1/service",
     ("GET", "/api/trends"): "/api/trends",
     ("GET", "/api/diagnostics"): "/api/diagnostics",
+    ("GET", "/api/commission"): "/api/commission",
+    ("POST", "/api/commission"): "/api/commission",
+    ("GET", "/api/report"): "/api/report",
+    ("GET", "/report"): "/report",
+    ("GET", "/map.toml"): "/map.toml",
 }
 OPEN = 200, 303, 403, 409  # 403, 409: its form or body is missing, but it may be asked
 # SECURITY.md 1: the installer tests doors and exports diagnostics; a browser has fewer rights.
@@ -49,6 +54,11 @@ MAY: dict[tuple[str, str], tuple[str, ...]] = {
     ("POST", "/api/doors/{door}/service"): ("session", "certificate"),
     ("GET", "/api/trends"): ("session", "certificate"),
     ("GET", "/api/diagnostics"): ("certificate",),
+    ("GET", "/api/commission"): ("session", "certificate"),
+    ("POST", "/api/commission"): ("session", "certificate"),
+    ("GET", "/api/report"): ("session", "certificate"),
+    ("GET", "/report"): ("session", "certificate"),
+    ("GET", "/map.toml"): ("session", "certificate"),
 }
 NOT_HERE = (
     "/api/code", "/api/grants", "/api/parcels", "/api/doors/1/open", "/api/command", "/v1/command",

@@ -195,3 +195,41 @@ def test_stopping_twice_is_harmless() -> None:
     assert Path(line.path).exists()
     line.stop()
     line.stop()
+
+
+def test_swapped_wires_on_a_biased_line_read_as_a_zero() -> None:
+    with PtyLine([relay()]) as line, port(line, 115200) as opened:
+        line.set_fault("swapped_biased")
+        assert ask_briefly(opened) == b"\0"
+
+
+def test_a_missing_termination_breaks_answers_by_their_length() -> None:
+    with PtyLine([relay()]) as line, port(line, 115200) as opened:
+        line.set_fault("unterminated")
+        broken = sum(ask(opened) != REPLY for _ in range(10))
+    assert broken == 2  # 6 bytes at 12 times the rate, 4 per mille each
+
+
+def test_an_adapter_with_a_timer_hands_over_late() -> None:
+    with PtyLine([relay()]) as line, port(line, 115200) as opened:
+        line.set_fault("latency")
+        time.sleep(GAP_S)
+        began = time.perf_counter()
+        assert ask(opened) == REPLY
+        assert time.perf_counter() - began >= 0.016
+
+
+def test_boards_in_step_are_one_until_they_differ() -> None:
+    boards = [make_board("waveshare-rtu-io-8ch", 1) for _ in range(2)]
+    read = frames.rtu(1, bytes.fromhex("0200000008"))
+    with PtyLine(boards) as line, port(line, 115200) as opened:
+        line.set_fault("in_step")
+        assert frames.open_rtu(ask(opened, read))
+        boards[0].set_input(0, True, 0)
+        assert frames.open_rtu(ask(opened, read)) is None
+
+
+def test_a_board_in_its_text_protocol_answers_text() -> None:
+    with PtyLine([make_board("adam-4150", 1)]) as line, port(line, 9600) as opened:
+        assert ask(opened, b"$01M\r", 8) == b"!014150\r"
+        assert ask_briefly(opened) == b""

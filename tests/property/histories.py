@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from hypothesis import strategies as st
 
 from sync import facts, fold, sitemap
@@ -44,6 +45,20 @@ def taken(log: str, index: int, mono: int, fact: Any, **beside: Any) -> Taken:
     return (
         log, index, (1, mono), fact, None, None, beside.get("seen"), beside.get("critical"), None
     )  # fmt: skip
+
+
+def lock(place: str, door: int | None) -> facts.LockIntended:
+    """An installer is about to pulse a lock."""
+    return facts.LockIntended(
+        lock=place, line="bus", unit=1, by="installer:anna", ms=400, deadline=1, door=door
+    )
+
+
+def signed(doors: int, *, audit: bool) -> facts.SiteCommissioned:
+    """An installer signs a site off."""
+    return facts.SiteCommissioned(
+        by="installer:anna", boards=3, doors=doors, passed=doors, failed=0, report="r", audit=audit
+    )
 
 
 @dataclass
@@ -342,6 +357,21 @@ class Pair:
         else:
             self.site.write(facts.AlarmRaised(alarm="door.ajar", door=1 + arg % 4))
 
+    def install(self, arg: int) -> None:
+        """An installer tries a lock, tells of it, or signs the site off with a map of lines."""
+        going_on = sorted(self.site.book.trials)
+        if arg % 3 == 0:
+            lines = {"bus": sitemap.LineItem(name="bus", tcp=f"10.0.0.{arg}")} if arg % 2 else {}
+            self.map = sitemap.SiteMap(self.map.boards, self.map.doors, lines)
+            for item, value in sitemap.items(self.map):
+                self.site.write(facts.ConfigSet(item=item, value=value))
+            self.site.write(signed(len(self.map.doors), audit=arg % 4 == 0))
+        elif arg % 3 == 1 and going_on:
+            self.site.write(facts.LockEnded(of=going_on[0], outcome="opened", took_ms=arg))
+        else:
+            door = arg % (1 + len(self.map.doors)) or None
+            self.site.write(lock(f"relays:{door or 99}", door))
+
     def restore(self, arg: int) -> None:
         """The site's disk is an earlier one; a new epoch begins behind a fence."""
         if self.epochs > 2:
@@ -473,7 +503,7 @@ STEPS = (
     "walk_in", "keep_promise", "finish", "finish", "collect", "end_promise", "transfer", "transfer",
     "answer", "alarm", "restore", "lift", "promise", "promise", "cancel", "hand_back", "ask",
     "expect", "grant", "revoke", "flag", "set", "clear", "newer", "to_hub", "to_hub", "to_site",
-    "to_site", "accept", "keep_unheard", "anchor", "grant_cti",
+    "to_site", "accept", "keep_unheard", "anchor", "grant_cti", "install", "install",
 )  # fmt: skip
 ESCROW = (
     "walk_in", "keep_promise", "finish", "collect", "end_promise", "transfer", "promise", "cancel",
@@ -510,7 +540,8 @@ _parents = st.dictionaries(
 _doors = st.integers(1, 3)
 _text = st.sampled_from(["", "a", "b"])
 _size = st.sampled_from(CLASSES)
-_map_items = sitemap.items(bank("S", "M"))
+_LINES = {"bus": sitemap.LineItem(name="bus", serial="/dev/ttyS1")}
+_map_items = sitemap.items(msgspec.structs.replace(bank("S", "M"), lines=_LINES))
 _config = st.one_of(
     st.sampled_from([facts.ConfigSet(item=item, value=value) for item, value in _map_items]),
     st.builds(
@@ -585,6 +616,9 @@ anything = st.one_of(
     _b(facts.CapacityTransferred, size=_size, count=st.integers(0, 3), band=_text),
     _b(facts.FoldSwitched, version=st.integers(1, 2), lanes=st.just({})),
     _b(facts.HealthSampled, values=st.just({"n": 1})),
+    st.builds(lock, _text, st.one_of(st.none(), _doors)),
+    _b(facts.LockEnded, of=st.one_of(st.none(), _refs), outcome=st.just("doubt"), why=_text),
+    st.builds(lambda audit: signed(2, audit=audit), st.booleans()),
 )  # fmt: skip
 _critical = st.one_of(
     st.none(), st.tuples(st.one_of(st.none(), _refs), st.one_of(st.none(), _doors))

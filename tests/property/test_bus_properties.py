@@ -104,6 +104,7 @@ def answer(frames: Frames, unit: int, request: Request) -> bytes:
             bytes((unit, request.function)) + address.to_bytes(2, "big") + said.to_bytes(2, "big")
         )
     else:
+        assert isinstance(request, Read)
         size = (request.count + 7) // 8 if request.function in {1, 2} else 2 * request.count
         body = bytes((unit, request.function, size)) + bytes(size)
     return crc16(body)

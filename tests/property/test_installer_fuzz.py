@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 
 from certs import lan
 from gateway import local, site
+from gateway.commissioning.bench import Bench, Place
 from gateway.core.outputs import Answer
-from gateway.doctor import Known
 from gateway.upkeep import Upkeep
 from gateway.web.installer import listener as listener_module
 from gateway.web.installer.listener import Listener
 from gateway.web.installer.office import Office, Site
+from gateway.wired import Known
+from sync.book import Book
 from tests.lan_stage import proof_body
 from tests.property.mutations import spoilt
 from tests.property.test_fuzz_listeners import (
@@ -44,6 +46,8 @@ SENT = [
     request("POST /pair/end HTTP/1.1", b"csrf=x", FORM, COOKIE),
     request("GET /api/me HTTP/1.1", b"", COOKIE),
     request("POST /api/doors/1/test HTTP/1.1", b"", COOKIE, "X-Csrf-Token: x"),
+    request("POST /api/doors/1/service HTTP/1.1", b'{"enabled":false,"reason":"x"}', JSON, COOKIE),
+    request("GET /api/trends?door=1 HTTP/1.1", b"", COOKIE),
     request("GET /api/diagnostics HTTP/1.1", b"", "Origin: https://127.0.0.1:PORT"),
     request("POST /pair/session HTTP/1.1", b"\x1f\x8bzz", FORM, "Content-Encoding: gzip"),
     request(
@@ -71,6 +75,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return data
 
 
+def site_of(folder: Path, ask: Any, status: Any) -> Site:
+    """A site that is asked here: with the real bench, whose boards nobody has."""
+
+    async def machine() -> dict[str, Any]:
+        return {}
+
+    def nothing(*_: Any) -> None:
+        pass
+
+    place = Place(
+        site="s", now=local.nobody, ask=ask, tell=nothing, book=Book, apart=nothing,
+        machine=machine, lines={},
+    )  # fmt: skip
+    upkeep = Upkeep(None, folder, Known)
+    return Site(local.nobody, ask, status, nothing, Bench(folder, place), upkeep)
+
+
 @asynccontextmanager
 async def listening(folder: Path) -> AsyncIterator[tuple[int, Office, list[Any]]]:
     """The application on a plain port, a window open; what the site is asked is kept."""
@@ -81,8 +102,7 @@ async def listening(folder: Path) -> AsyncIterator[tuple[int, Office, list[Any]]
         return Answer("")
 
     status: dict[str, Any] = {"site": "s", "health": {"ok": True}}
-    upkeep = Upkeep(None, folder, Known)
-    office = Office(folder, Site(local.nobody, ask, lambda: status, lambda *_: None, upkeep))
+    office = Office(folder, site_of(folder, ask, lambda: status))
     office.lan.renew(["127.0.0.1"], 1_790_000_000)
     office.open_window("eva", "anna")
     runner = web.AppRunner(
@@ -119,8 +139,7 @@ def test_any_request_and_proof_pair_nobody(folder: Path, csr: bytes, proof: byte
     async def ask(_: Any) -> Answer:
         raise AssertionError
 
-    upkeep = Upkeep(None, folder, Known)
-    office = Office(folder, Site(local.nobody, ask, dict, lambda *_: None, upkeep))
+    office = Office(folder, site_of(folder, ask, dict))
     office.lan.renew(["127.0.0.1"], 1_790_000_000)
     window = office.open_window("eva", "anna")
     good = lan.proof(window.secret, office.lan.pin, "ab" * 32)

@@ -171,7 +171,8 @@ class Watch:
 
     def changed(self, box: Box, what: str) -> None:
         self.site.say(what)
-        box.tampered |= not (self.site.up and self.site.world.visible(box))
+        seen = self.site.up and not self.site.installers.bench and self.site.world.visible(box)
+        box.tampered |= not seen
         self.site.shell.moved(box)
 
     def look(self) -> None:

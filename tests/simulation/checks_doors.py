@@ -90,12 +90,16 @@ class EveryIntentEnds(Checker):
             intent = self.watch.tale.intents.get(fact.of or "")
             opened = intent is not None and intent.outcomes[-1:] in (["opened"], ["late"])
             self.check(holds=opened, why=f"{row.ref} is no outcome of {fact.of}")
+        elif isinstance(fact, facts.LockEnded):
+            trial = self.watch.tale.trials.get(fact.of or "")
+            goes_on = trial is not None and not trial.outcomes
+            self.check(holds=goes_on, why=f"{row.ref} ends {fact.of}: {trial}")
 
     @override
     def durable(self, row: Stored) -> None:
-        if isinstance(row.fact, facts.OpenIntended):
+        if isinstance(row.fact, facts.OpenIntended | facts.LockIntended):
             self.open[row.ref] = self.site.time.now
-        elif isinstance(row.fact, facts.OpenEnded):
+        elif isinstance(row.fact, facts.OpenEnded | facts.LockEnded):
             self.open.pop(row.fact.of or "", None)
 
     @override
@@ -212,7 +216,13 @@ class BookIsTrue(Checker):
     @override
     def look(self) -> None:
         site = self.site
-        if not site.up or site.time.now < self.blind_until or site.disk.unsynced or site.disk.full:
+        if (
+            not site.up
+            or site.installers.bench
+            or site.time.now < self.blind_until
+            or site.disk.unsynced
+            or site.disk.full
+        ):
             return
         if site.shell.failed or any(board.dead_since for board in site.world.boards.values()):
             return

@@ -11,6 +11,7 @@ from sync import facts
 from sync.book import Book
 from tests.simulation.checkers import Checker
 from tests.simulation.disk import Stored, read
+from tests.simulation.world import Box
 
 MINUTE_MS = 60_000
 
@@ -24,9 +25,30 @@ PURPOSES = {
 
 
 class IntentFirst(Checker):
-    """No pulse without a durable intent that names its authority."""
+    """No pulse without a durable intent that names its authority; no coil on from the bench either.
+
+    No parcel is on record behind a lock that an installer tries.
+    """
 
     invariant = 1
+
+    @override
+    def coil(self, box: Box, intent: str, *, on: bool) -> None:
+        kept = self.watch.kept
+        if not on or intent in kept.intents:
+            return
+        trial = kept.trials.get(intent)
+        self.check(holds=trial is not None, why=f"{intent} clicks, and is not durable")
+        assert trial is not None
+        fact, board = trial.fact, self.site.world.map.boards[box.lock_board]
+        there = (fact.line, fact.unit) == (board.line, board.unit)
+        same = there and fact.lock.partition(":")[2] == box.item.lock.partition(":")[2]
+        self.check(holds=same, why=f"{fact} is not the lock {box.item.lock}")
+        late = self.site.clocks.mono() > fact.deadline
+        lawful = fact.by.startswith("installer:") and not late and not trial.outcomes
+        self.check(holds=lawful, why=f"{intent} clicks, {trial.outcomes}, late: {late}, {fact}")
+        parcel = kept.door(box.number).parcel
+        self.check(holds=parcel is None, why=f"{intent} tries the lock of {parcel}")
 
     @override
     def put_out(self, output: outputs.Output) -> None:

@@ -53,7 +53,8 @@ class Visitor:
     def act(self) -> None:
         """Do one thing, then wait a little; leave when patience is over or the business is done."""
         self.patience -= 1
-        if self.swarm.quiet or self.patience <= 0 or self.swarm.hit("walks_away"):
+        apart = self.swarm.quiet or self.site.installers.bench
+        if apart or self.patience <= 0 or self.swarm.hit("walks_away"):
             self.leave()
             return
         if self.swarm.hit("wrong_button"):

@@ -1,13 +1,7 @@
-"""Errors planted on purpose: each is a small change of the engine or its shell.
+"""Errors planted on purpose: each is a small change of the engine or its shell (`planting`)."""
 
-`caught_by` names the checkers that may find it first. A checker nobody can set off proves nothing.
-"""
-
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
-from unittest.mock import patch
 
 from typing_extensions import override
 
@@ -32,30 +26,10 @@ from sync import facts
 from sync.book import Book
 from sync.records import Grant
 from sync.rights import Rights
+from tests.simulation.planted_installing import INSTALLING
+from tests.simulation.planting import Planted
 from tests.simulation.shell import Shell
 from tests.simulation.site import Heart, Plan
-
-
-@dataclass(frozen=True, slots=True)
-class Planted:
-    """One planted error."""
-
-    name: str
-    caught_by: tuple[str, ...]
-    plan: Callable[[], Plan] = Plan
-    patches: tuple[tuple[object, str, Any], ...] = ()
-
-    @contextmanager
-    def growing(self) -> Iterator[Plan]:
-        """Let the error stand while the block runs; the block plays with the plan it is given."""
-        with ExitStack() as stack:
-            for where, name, wrong in self.patches:
-                if isinstance(where, dict):
-                    stack.enter_context(patch.dict(where, {name: wrong}))
-                else:
-                    stack.enter_context(patch.object(where, name, wrong))
-            yield self.plan()
-
 
 # --- the order of things ------------------------------------------------------------------------
 
@@ -398,4 +372,5 @@ PLANTED: tuple[Planted, ...] = (
         ("07_book_is_true",),
         patches=((doors, "judge_at_rest", _doubt_is_free),),
     ),
+    *INSTALLING,
 )

@@ -16,9 +16,11 @@ from tests.simulation.cards import Cards
 from tests.simulation.checkers import Violated, Watch
 from tests.simulation.checks_doors import DOORS
 from tests.simulation.checks_log import LOG
+from tests.simulation.checks_maps import MAPS
 from tests.simulation.checks_people import PEOPLE
 from tests.simulation.clocks import Clocks, Timeline
 from tests.simulation.disk import Disk, Stored, Transaction
+from tests.simulation.installers import Installers
 from tests.simulation.people import Badge, Courier, Guesser, Recipient, Slip, Street, Visitor
 from tests.simulation.shell import Shell
 from tests.simulation.swarm import Swarm
@@ -64,6 +66,7 @@ class Site:
             operator=OPERATOR, writer=WRITER, epoch=EPOCH, code_key=key, kiosks=kiosks
         )
         self.disk = Disk(EPOCH)
+        self.maps = 0
         self.inputs = 0
         self.commands = 0
         self.kinds: Counter[str] = Counter()
@@ -75,12 +78,13 @@ class Site:
         self.numbers: list[str] = []
         self.street = Street(self)
         self.cards = Cards(self, seed)
+        self.installers = Installers(self, seed)
         self.engine: Heart | None = None
         self.shell = plan.shell(self)
         self.shell.dead = True
         self.booted_at = 0
         self.idle_until = 0
-        self.watch = Watch(self, (*LOG, *DOORS, *PEOPLE))
+        self.watch = Watch(self, (*LOG, *DOORS, *PEOPLE, *MAPS))
         self.world = World(
             self.time, self.dice, self.swarm, small_bank(self.dice, self.swarm), self.watch
         )
@@ -146,8 +150,9 @@ class Site:
         """Give a local command; return its token."""
         self.commands += 1
         token = f"t{self.commands}"
-        self.say(f"command {kind.__name__} {more if kind is not inputs.MapImported else ''}")
-        self.deliver(kind(now=self.now(), token=token, by="sam", **more))
+        told = {name: value for name, value in more.items() if name != "map"}
+        self.say(f"command {kind.__name__} {told or ''}")
+        self.deliver(kind(now=self.now(), token=token, **{"by": "sam"} | more))
         return token
 
     def answered(self, answer: outputs.Answer) -> None:
@@ -182,6 +187,9 @@ class Site:
                 case _:
                     pass
         self.watch.durable(rows)
+        for site in self.watch.kept.maps[self.maps :]:
+            self.maps += 1
+            self.world.mapped(site)
 
     def lost(self) -> None:
         """Whatever was not durable is gone."""
@@ -204,10 +212,9 @@ class Site:
         survived = self.disk.crash(self.dice)
         self.watch.lost()
         self.durable(survived)
+        self.installers.bench = False
         if power:
-            for box in self.world.boxes.values():
-                if box.coil_on:
-                    self.world._off(box, "", box.coil_off_at)
+            self.world.power_cut()
         if self.swarm.hit("forced_when_down"):
             self.time.at(downtime // 2, self.street.vandal)
         self.time.at(downtime, self.boot, power)
@@ -233,9 +240,12 @@ class Site:
         self.deliver(inputs.ClockAnchored(now=self.now(), source="ntp"))
         if life.dead:
             return
-        if self.swarm.hit("silent_after_start"):
+        if self.swarm.hit("silent_after_start") and not self.installers.bench:
             self.silence(self.dice.choice(list(self.world.boards.values())))
-        life.begin()
+        if self.installers.bench:
+            self.installers.begin()
+        else:
+            life.begin()
         life.soon(HOUR_MS, self._hourly)
 
     def _prepare(self) -> None:
@@ -272,7 +282,7 @@ class Site:
     def arrive(self) -> None:
         """Somebody comes to a kiosk that is free."""
         free = [kiosk for kiosk, visitor in self.visitors.items() if visitor is None]
-        if free and self.up and not self.swarm.quiet:
+        if free and self.up and not self.swarm.quiet and not self.installers.bench:
             kiosk = self.dice.choice(free)
             visitor = self._visitor(kiosk)
             if visitor is not None:
@@ -335,12 +345,14 @@ class Site:
             self.street.support()
         if swarm.hit("nonsense"):
             self.street.nonsense()
-        if swarm.hit("remapped"):
+        if swarm.hit("remapped") and not self.installers.bench:
             self.command(inputs.MapImported, map=self.world.map)
         if len(self.badges) > 1 and swarm.hit("revoked"):
             self.revoke(dice.choice(list(self.badges)))
         if self.cards.some:
             self.cards.deny()
+        if self.installers.some:
+            self.installers.come()
         for line in (self.world.wear(), self.clocks.disturb()):
             if line:
                 self.say(line)
@@ -386,6 +398,7 @@ class Site:
         self.disk_has_space()
         for name in self.world.boards:
             self.board_back(name)
+        self.installers.give_back()
         if not self.up:
             self.boot(power=False)
         for box in self.world.boxes.values():

@@ -6,8 +6,11 @@ It follows drafts as the engine writes them; after a crash it is told again from
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+import msgspec
+
 from sync import facts
 from sync.holdings import identity_of
+from sync.sitemap import BoardItem, DoorItem, LineItem, SiteMap
 from tests.simulation.disk import Stored
 
 
@@ -37,6 +40,14 @@ class IntentTale:
 
 
 @dataclass(slots=True)
+class TrialTale:
+    """One lock that an installer tried, and the outcomes of it."""
+
+    fact: facts.LockIntended
+    outcomes: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class ParcelTale:
     """One deposit. `ended` is the entry that consumed its code."""
 
@@ -60,6 +71,9 @@ class Tale:
         self.accepted: dict[str, facts.CapabilityAccepted] = {}
         self.used: set[str] = set()  # ctis of the rights by which something came or went
         self.rows: dict[str, Stored] = {}
+        self.trials: dict[str, TrialTale] = {}
+        self.maps: list[SiteMap] = []  # whole ones, oldest first
+        self.half: list[facts.ConfigSet] = []  # of the one that is being read
 
     def door(self, number: int) -> DoorTale:
         """Return the tale of a door."""
@@ -87,6 +101,12 @@ class Tale:
                 self.intents[intent].outcomes.append(fact.outcome)
             case facts.ParcelCollected() | facts.ParcelTakenBack():
                 self._end(fact.of or "", row.ref)
+            case facts.LockIntended():
+                self.trials[row.ref] = TrialTale(fact)
+            case facts.LockEnded(of=str(intent)) if intent in self.trials:
+                self.trials[intent].outcomes.append(fact.outcome)
+            case facts.ConfigSet():
+                self._tell_map(fact)
             case _:
                 pass
         if isinstance(fact, facts.ParcelCollected | facts.ParcelDeposited) and (
@@ -95,6 +115,27 @@ class Tale:
             self.used.add(self.accepted[fact.by].cti)
         if fact is not None and fact.door is not None and not isinstance(fact, facts.URGENT):
             self._tell_door(self.door(fact.door), row, fact)
+
+    def _tell_map(self, fact: facts.ConfigSet) -> None:
+        """A map begins with how many boards, doors and lines follow."""
+        if fact.item == "map":
+            self.half = []
+        self.half.append(fact)
+        head = self.half[0].value
+        many = [int(head.get(name) or 0) for name in ("boards", "doors", "lines")]
+        if len(self.half) == 1 + sum(many):
+            told = [(one.item, one.value) for one in self.half]
+            boards = [msgspec.convert(value, BoardItem) for item, value in told if item == "board"]
+            doors = [msgspec.convert(value, DoorItem) for item, value in told if item == "door"]
+            lines = [msgspec.convert(value, LineItem) for item, value in told if item == "line"]
+            self.maps.append(
+                SiteMap(
+                    boards={one.name: one for one in boards},
+                    doors={one.number: one for one in doors},
+                    lines={one.name: one for one in lines},
+                )
+            )
+            self.half = []
 
     def _tell_door(self, door: DoorTale, row: Stored, fact: facts.AnyFact) -> None:
         door.last = row.ref

@@ -91,16 +91,42 @@ class World:
     map: SiteMap
     witness: Witness
     boxes: dict[int, Box] = field(default_factory=dict)
+    built: dict[int, Box] = field(default_factory=dict)
+    """Compartments that are wired, and in no map yet."""
     boards: dict[str, Board] = field(default_factory=dict)
     rails: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.boxes = {number: Box(number, item) for number, item in self.map.doors.items()}
-        doors: dict[str, list[int]] = {name: [] for name in self.map.boards}
+        self.boards = {name: Board(name) for name in self.map.boards}
+        self._wire()
+
+    def _wire(self) -> None:
+        doors: dict[str, list[int]] = {name: [] for name in self.boards}
         for box in self.boxes.values():
             for board in sorted({box.lock_board, box.switch_board, box.eye_board} - {""}):
                 doors[board].append(box.number)
-        self.boards = {name: Board(name, tuple(numbers)) for name, numbers in doors.items()}
+        for name, numbers in doors.items():
+            self.boards[name].doors = tuple(numbers)
+
+    # --- what an installer does -----------------------------------------------------------------
+
+    def build(self, item: DoorItem) -> None:
+        """A compartment is built in and wired."""
+        self.built.setdefault(item.number, Box(item.number, item)).item = item
+
+    def mapped(self, site: SiteMap) -> None:
+        """This map is the site's from now on: what it says is what was built and wired."""
+        self.map = site
+        for number, item in site.doors.items():
+            if number not in self.boxes:
+                self.boxes[number] = self.built.pop(number)
+            self.boxes[number].item = item
+        self._wire()
+
+    def all(self) -> list[Box]:
+        """Return every compartment that is wired."""
+        return [*self.boxes.values(), *self.built.values()]
 
     # --- coils --------------------------------------------------------------------------------
 
@@ -126,8 +152,14 @@ class World:
 
     def all_off(self) -> None:
         """Switch off the coils of every board that hears it."""
-        for box in self.boxes.values():
+        for box in self.all():
             if box.coil_on and self.alive(box.lock_board):
+                self._off(box, "", box.coil_off_at)
+
+    def power_cut(self) -> None:
+        """No coil has current any more."""
+        for box in self.all():
+            if box.coil_on:
                 self._off(box, "", box.coil_off_at)
 
     def _off(self, box: Box, intent: str, was: int) -> None:

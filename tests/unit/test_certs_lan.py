@@ -198,3 +198,35 @@ def test_two_gateways_have_authorities_of_different_names() -> None:
     assert made().certificate.subject != made("0043").certificate.subject
     long = lan.make_ca(tls.new_key(), "o" * 100, "0042", now_s=NOW_S, serial=7)
     assert authority.ends_s(long) == NOW_S + authority.ROOT_DAYS * 86_400
+
+
+# --- the sticker ------------------------------------------------------------------------------
+
+ON_STICKER = f"https://192.168.1.20:8443/#pin={PIN}"
+
+
+def test_vector_of_a_sticker_and_no_secret_on_it() -> None:
+    assert lan.Sticker("192.168.1.20:8443", PIN).text() == ON_STICKER
+    assert lan.read_sticker(f" {ON_STICKER}\n") == lan.Sticker("192.168.1.20:8443", PIN)
+    assert set(lan.Sticker.__slots__) == {"address", "pin"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "https://", ON_STICKER[8:], ON_STICKER.replace("https", "http"), ON_STICKER + "0",
+        ON_STICKER[:-1], ON_STICKER.replace("00ff", "00FF"), ON_STICKER.replace("/#pin=", "/"),
+        ON_STICKER.replace(":8443", ""), ON_STICKER.replace("192.168.1.20", "eva@host"),
+        ON_STICKER.replace("192.168.1.20", "a/b"), ON_STICKER + " " * 600,
+    ],
+)  # fmt: skip
+def test_other_texts_are_no_sticker(text: str) -> None:
+    with pytest.raises(TrustInvalid) as caught:
+        lan.read_sticker(text)
+    assert caught.value.code == "pairing.malformed"
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_a_sticker_or_refused(text: str) -> None:
+    with suppress(TrustInvalid):
+        assert lan.read_sticker(text).text() == text.strip()

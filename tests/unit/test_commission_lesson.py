@@ -63,6 +63,16 @@ def test_something_put_in_is_left_in() -> None:
     assert (lesson.taught, lesson.occupancy, codes(lesson)) == (True, "", ["teach.left_changed"])
 
 
+def test_what_moves_after_the_door_is_shut_is_no_sensor_of_it() -> None:
+    on = stage()
+    lesson = on.shut(lessons.popped(on.begin("io-1:0"), 1), 1, for_ms=200)
+    for level in (True, False):
+        on.bank.set_input("io-1", 7, active=level)
+        lesson = on.watch(lesson, 80, until=lambda _: False)
+    lesson = on.watch(lesson, 3000, until=lambda one: one.phase == "done")
+    assert (lesson.taught, lesson.occupancy) == (True, "")
+
+
 def test_two_sensors_cannot_both_be_it() -> None:
     on = stage(door1={"occupancy": "io-1:6"})
     lesson = on.put_and_take(lessons.popped(on.begin("io-1:0"), 1), 1)

@@ -14,8 +14,10 @@ from gateway.core.inputs import (
     LockTold,
     LockTried,
     SiteSigned,
+    SupportOpens,
     TimePassed,
 )
+from gateway.core.installing import UNTOLD_MS
 from gateway.core.outputs import Answer, Persist, Pulse
 from sync import facts
 from sync.book import Book
@@ -108,6 +110,30 @@ def test_a_lock_with_a_parcel_behind_its_door_is_never_tried() -> None:
     assert stage.recorded(facts.LockIntended) == []
 
 
+@pytest.mark.parametrize("line", ["bus", "rs485-1"])
+def test_another_name_for_its_lock_does_not_open_a_door_with_a_parcel(line: str) -> None:
+    """A draft names boards and lines as it likes: what counts is where a lock answers."""
+    stage = Stage()
+    door = stage.deposit()
+    stage.home()
+    more = {"line": line, "unit": 1, "ms": 400}
+    answer = ask(stage, LockTried, lock=f"new:{door}", **more)
+    assert (answer.code, dict(answer.evidence)["door"]) == ("door.occupied", door)
+    assert not ask(stage, LockTried, lock="new:9", **more).code
+    assert not ask(stage, LockTried, lock=f"new:{door}", **more | {"unit": 9}).code
+
+
+def test_a_lock_at_another_line_of_the_map_is_another_lock() -> None:
+    stage = Stage()
+    signed(stage, larger(), audit=False)
+    door = stage.deposit()
+    stage.home()
+    site = larger()
+    lines = site.lines | {"hall": LineItem(name="hall", tcp="10.0.0.7")}
+    signed(stage, SiteMap(boards=site.boards, doors=site.doors, lines=lines))
+    assert not ask(stage, LockTried, lock=f"new:{door}", line="hall", unit=1, ms=400).code
+
+
 def test_an_empty_door_of_the_map_is_named_in_its_intent() -> None:
     stage = Stage()
     ref = tried(stage, "relays:3").ref
@@ -132,6 +158,76 @@ def test_whoever_is_at_a_door_keeps_the_boards() -> None:
     assert ask(stage, BenchAsked).code == "site.busy"
     assert dict(stage.last(Answer).evidence)["door"] == door
     assert tried(stage).code == "site.busy"
+
+
+def test_what_was_unfinished_when_the_boards_went_away_keeps_no_lock_from_being_tried() -> None:
+    """Seconds after a pick-up its grace still runs; without boards it would run for ever."""
+    stage = Stage()
+    door = stage.deposit()
+    stage.home()
+    stage.enter(stage.code())
+    stage.shut(stage.opens(), occupied=False)
+    stage.after(2_000)
+    assert not ask(stage, BenchAsked).code
+    stage.restart()
+    assert not tried(stage).code
+    lock = stage.engine.book.map.doors[door].lock
+    assert tried(stage, lock).code == "door.occupied"
+
+
+def test_a_door_that_says_open_for_ever_keeps_nobody_from_mending_it() -> None:
+    stage = Stage()
+    stage.door(1, is_open=True)  # forced, or a broken switch
+    assert not ask(stage, BenchAsked).code
+    stage.restart()
+    assert not tried(stage).code
+
+
+def test_a_door_that_its_owner_left_open_keeps_the_boards_until_its_alarm() -> None:
+    stage = Stage()
+    stage.deposit()
+    stage.home()
+    stage.enter(stage.code())
+    stage.opens()
+    stage.after(200_000)
+    assert ask(stage, BenchAsked).code == "site.busy"
+    stage.after(200_000)
+    assert not ask(stage, BenchAsked).code
+
+
+def test_a_door_whose_board_stays_silent_after_a_start_keeps_the_boards_for_two_minutes() -> None:
+    stage = Stage()
+    stage.deposit()
+    stage.home()
+    stage.enter(stage.code())
+    stage.opens()
+    stage.restart()
+    assert ask(stage, BenchAsked).code == "site.busy"
+    stage.after(stage.settings.recover_ms + 1)
+    assert not ask(stage, BenchAsked).code
+
+
+def test_an_intent_that_nobody_tells_of_ends_in_doubt() -> None:
+    stage = Stage()
+    ref = tried(stage).ref
+    intent = stage.recorded(facts.LockIntended)[-1]
+    stage.after(intent.deadline - stage.mono + UNTOLD_MS - 1)
+    assert stage.recorded(facts.LockEnded) == []
+    stage.after(1)
+    [ended] = stage.recorded(facts.LockEnded)
+    assert (ended.of, ended.outcome, ended.why) == (ref, "doubt", "lock.untold")
+    assert ask(stage, LockTold, of=ref, outcome="pulsed").code == "lock.unknown"
+
+
+def test_an_intent_that_was_told_of_has_no_other_end() -> None:
+    stage = Stage()
+    ref = tried(stage).ref
+    ask(stage, LockTold, of=ref, outcome="pulsed")
+    assert not tried(stage).code
+    stage.after(10 * UNTOLD_MS)
+    ends = [(one.of, one.outcome) for one in stage.recorded(facts.LockEnded)]
+    assert ends[0] == (ref, "pulsed")
+    assert len(ends) == 2
 
 
 def test_after_a_restart_nobody_knows_whether_the_coil_was_on() -> None:
@@ -183,6 +279,28 @@ def test_a_map_and_its_sign_off_are_one_commit() -> None:
     assert (book.commissioned.doors, book.commissioned.boards) == (5, 3)
 
 
+def test_nothing_is_signed_while_somebody_is_at_a_door() -> None:
+    """A rail that changed its name under a pulse would not be freed again."""
+    stage = Stage()
+    stage.slow_disk = True
+    stage.send(SupportOpens(now=stage.now, token="s", by="ada", door=3, reason="r", case="c"))
+    site = small_map()
+    door = msgspec.structs.replace(site.doors[3], rail="new")
+    wanted = SiteMap(boards=site.boards, doors=site.doors | {3: door})
+    stage.send(
+        SiteSigned(
+            now=stage.now, token="t", by="installer:anna", map=wanted, report=REPORT, passed=4,
+            failed=0,
+        )
+    )  # fmt: skip
+    stage.slow_disk = False
+    stage.flush()
+    stage.after(10_000)  # the pulse goes on as it was begun
+    answers = {one.token: one.code for one in stage.outputs if isinstance(one, Answer)}
+    assert answers["t"] == "site.busy"
+    assert stage.engine.book.map == site
+
+
 def test_the_same_map_again_is_signed_without_being_written() -> None:
     stage = Stage()
     stage.facts.clear()
@@ -214,6 +332,50 @@ def test_a_door_with_a_parcel_stays_where_it_is_wired(point: str) -> None:
     wanted = SiteMap(boards=site.boards, doors=site.doors | {door: moved})
     answer = signed(stage, wanted)
     assert (answer.code, dict(answer.evidence)["door"]) == ("map.in_use", door)
+
+
+@pytest.mark.parametrize("point", ["lock", "switch", "occupancy"])
+def test_no_other_door_gets_the_points_of_a_door_with_a_parcel(point: str) -> None:
+    stage = Stage()
+    door = stage.deposit()
+    stage.home()
+    site = small_map()
+    taken = getattr(site.doors[door], point)
+    other = msgspec.structs.replace(site.doors[door % 4 + 1], **{point: taken})
+    wanted = SiteMap(boards=site.boards, doors=site.doors | {other.number: other})
+    answer = signed(stage, wanted)
+    assert (answer.code, dict(answer.evidence)["door"]) == ("map.in_use", door)
+
+
+def test_a_door_with_a_parcel_gets_no_sensor_that_it_did_not_have() -> None:
+    stage = Stage(map=small_map(sensors=False))
+    door = stage.deposit()
+    stage.home()
+    assert signed(stage, small_map()).code == "map.in_use"
+    assert dict(stage.last(Answer).evidence)["door"] == door
+
+
+def test_two_boards_do_not_change_places_under_a_parcel() -> None:
+    stage = Stage()
+    door = stage.deposit()
+    stage.home()
+    site = small_map()
+    one, two = site.boards["relays"], site.boards["doors"]
+    swapped = {
+        "relays": msgspec.structs.replace(one, unit=two.unit),
+        "doors": msgspec.structs.replace(two, unit=one.unit),
+    }
+    answer = signed(stage, SiteMap(boards=site.boards | swapped, doors=site.doors))
+    assert (answer.code, dict(answer.evidence)["door"]) == ("map.in_use", door)
+
+
+def test_a_board_may_be_replaced_under_a_parcel() -> None:
+    stage = Stage()
+    stage.deposit()
+    stage.home()
+    site = small_map()
+    new = {"relays": msgspec.structs.replace(site.boards["relays"], unit=7)}
+    assert not signed(stage, SiteMap(boards=site.boards | new, doors=site.doors)).code
 
 
 def test_what_is_not_its_wiring_may_change_under_a_parcel() -> None:

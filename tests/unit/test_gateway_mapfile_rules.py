@@ -3,6 +3,7 @@
 from contextlib import suppress
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -215,6 +216,23 @@ def test_refusals_name_line_and_reason(old: Any, new: Any, line: Any, reason: An
     evidence = refused(GOOD.replace(old, new, 1))
     assert reason in str(evidence["reason"])
     assert evidence["line"] == line
+
+
+def test_a_map_that_comes_ready_made_is_looked_at_as_a_file_is() -> None:
+    site = mapfile.parse(GOOD, PROFILES.get)
+    line = LineItem(name="bank", tcp="10.0.0.7:502")
+    mapfile.check(SiteMap(boards=site.boards, doors=site.doors, lines={"bank": line}))
+    one, two = site.doors[1], site.doors[2]
+    wrong = (
+        SiteMap(boards=site.boards, doors={1: msgspec.structs.replace(one, pulse_ms=9_999)}),
+        SiteMap(boards=site.boards, doors={1: one, 2: msgspec.structs.replace(two, lock=one.lock)}),
+        SiteMap(boards=site.boards, doors={7: one, 2: two}),
+        SiteMap(boards=site.boards, doors=site.doors, lines={"other": line}),
+    )
+    for bad in wrong:
+        with pytest.raises(FileRefused) as caught:
+            mapfile.check(bad)
+        assert caught.value.code == "map.invalid"
 
 
 def test_pulse_longer_than_the_boards_cap() -> None:

@@ -32,8 +32,10 @@ def test_example_is_accepted_and_shows_every_key_with_its_default() -> None:
     shown = set(re.findall(r"(?m)^(?:# )?(\w+) =", text))
     tables = {"kiosk", "hub", "sync", "lines", "timing", "log", "development", "installer"}
     assert set(config.Config.__struct_fields__) - tables <= shown
-    for table in (config.Kiosk, config.Hub, config.Sync, config.Line, config.Timing, config.Log):
+    tables_shown = (config.Kiosk, config.Hub, config.Sync, config.Installer, config.Line)
+    for table in (*tables_shown, config.Timing, config.Log):
         assert set(table.__struct_fields__) <= shown, table
+    assert everything.installer == config.Installer()
     assert len(everything.timing.chosen()) >= 12
     by_default = Settings.__dataclass_fields__
     for name, value in everything.timing.chosen().items():

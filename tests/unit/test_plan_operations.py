@@ -317,7 +317,7 @@ def test_the_step_of_an_action() -> None:
     ],
 )
 def test_requests_that_cannot_be_sent_cannot_be_made(
-    kind: type[Request], arguments: tuple[int, int, int]
+    kind: type[Read | Write], arguments: tuple[int, int, int]
 ) -> None:
     with pytest.raises(ValueError, match=r"must|does not"):
         kind(*arguments)  # type: ignore[arg-type]  # wrong on purpose

@@ -204,3 +204,23 @@ def test_each_bounce_reaches_the_board_at_its_own_time(bank: Bank, step_ms: int)
     # Five changes of the switch within 12 ms: on, off, on, off, on.
     told = bank_state(bank)["doors"][2]
     assert (told["pulses"], told["min_off_ms"], told["max_on_ms"]) == (3, 3, 9_988)
+
+
+def test_a_board_may_have_a_rate_of_its_own() -> None:
+    text = """
+        [[line]]
+        name = "a"
+        baud = 9600
+        [[board]]
+        name = "one"
+        line = "a"
+        profile = "waveshare-rtu-relay-8"
+        [[board]]
+        name = "two"
+        line = "a"
+        profile = "waveshare-rtu-relay-8"
+        unit = 2
+        baud = 19200
+    """
+    stations = Bank(parse(text)).stations
+    assert [station.board.baud for station in stations.values()] == [9600, 19200]

@@ -241,3 +241,52 @@ def test_openings_are_kept_in_bounds() -> None:
     assert door.openings_total == 1100
     assert len(door.openings) == 1000
     assert door.openings[-1].at_ms == 10990
+
+
+def test_a_lock_that_locks_with_current_opens_when_it_goes() -> None:
+    door = broken("energise_to_lock")
+    locked = [door.locked]
+    door.coil(True, 0)
+    door.advance(300)
+    assert [*locked, door.locked] == [False, True]
+    assert door.pull(300) is False
+    door.coil(False, 400)
+    door.advance(519)
+    assert door.openings_total == 0
+    door.advance(520)
+    assert door.openings == [(520, "pulse")]
+
+
+def test_such_a_door_opens_later_the_longer_the_pulse() -> None:
+    opened = []
+    for ms in (200, 600):
+        door = broken("energise_to_lock")
+        pulse(door, 0, ms)
+        opened.append(door.openings[0].at_ms)
+    assert opened == [320, 720]
+
+
+def test_such_a_door_stays_shut_without_current_until_somebody_pulls() -> None:
+    door = broken("energise_to_lock")
+    pulse(door, 0)
+    door.close(3000)
+    door.advance(5000)
+    assert not door.is_open
+    assert not door.locked
+    assert door.pull(5000)
+
+
+def test_such_a_door_shut_under_current_is_held() -> None:
+    door = broken("energise_to_lock")
+    pulse(door, 0)
+    door.coil(True, 3000)
+    door.close(3100)
+    door.advance(3500)
+    assert door.locked
+
+
+def test_such_a_door_with_a_broken_coil_never_moves() -> None:
+    door = broken("energise_to_lock")
+    door.faults["coil_open"] = 1
+    pulse(door, 0)
+    assert door.openings_total == 0

@@ -3,7 +3,14 @@
 import pytest
 
 from adapters.simulator import frames
-from adapters.simulator.faults import BOARD_FAULTS, Answer, Damage, Station, UnknownFault
+from adapters.simulator.faults import (
+    BOARD_FAULTS,
+    Answer,
+    Damage,
+    Reflections,
+    Station,
+    UnknownFault,
+)
 from adapters.simulator.models import make_board
 from adapters.simulator.wirenboard import WirenBoardMr6c
 
@@ -146,7 +153,7 @@ def test_broken_and_mislabelled_climate_sensor() -> None:
     assert int.from_bytes(told(station, read).pdu[2:4], "big") == 2150
 
 
-@pytest.mark.parametrize("fault", ["nonsense", "linkage", "watchdog", "sensor_broken"])
+@pytest.mark.parametrize("fault", ["nonsense", "linkage", "watchdog", "sensor_broken", "ascii"])
 def test_fault_that_does_not_fit_is_refused(fault: str) -> None:
     with pytest.raises(UnknownFault):
         relay(fault)
@@ -162,3 +169,33 @@ def test_clearing_what_is_not_on_changes_nothing() -> None:
     for fault in BOARD_FAULTS:
         station.clear(fault, 0)
     assert station.answer(1, READ, 0) is not None
+
+
+def test_reflections_break_more_the_longer_and_the_faster_and_always_as_many() -> None:
+    def broken(length: int, baud: int) -> int:
+        line, frame = Reflections(), frames.rtu(1, bytes(length - 3))
+        return sum(line.apply(frame, baud) != frame for _ in range(100))
+
+    assert [broken(length, 9600) for length in (7, 21, 45)] == [2, 8, 18]
+    assert [broken(length, 57600) for length in (7, 21)] == [16, 50]
+    assert broken(45, 115200) == 100
+
+
+def test_a_board_in_its_text_protocol_says_its_name_and_is_deaf_to_modbus() -> None:
+    station = Station(make_board("adam-4150"))
+    assert station.answer_text(b"$01M\r", 0) == b"!014150\r"
+    assert station.answer(1, READ, 0) is None
+    station.board.install()
+    assert station.answer_text(b"$01M\r", 0) is None
+    assert station.answer(1, READ, 0) is not None
+    station.inject("ascii", 0)
+    assert station.answer_text(b"$01M\r", 0) == b"!014150\r"
+    station.inject("deaf", 0)
+    assert station.answer_text(b"$01M\r", 0) is None
+    station.clear("deaf", 0)
+    station.clear("ascii", 0)
+    assert station.answer(1, READ, 0) is not None
+
+
+def test_a_board_without_a_text_protocol_is_silent_to_text() -> None:
+    assert relay().answer_text(b"$01M\r", 0) is None

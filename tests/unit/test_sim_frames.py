@@ -155,3 +155,19 @@ def test_reset_forgets_everything() -> None:
     line.heard(REQUEST, 0.0, 9600)
     line.reset()
     assert line.next_due() is None
+
+
+def test_boards_in_step_that_say_the_same_are_one_frame() -> None:
+    line = Recorded(replies=[(0.002, REPLY), (0.002, REPLY)])
+    line.in_step = True
+    line.heard(REQUEST, 0.0, 115200)
+    assert line.run(1.0) == REPLY
+    assert line.counters.collisions == 0
+
+
+def test_boards_in_step_that_differ_collide() -> None:
+    line = Recorded(replies=[(0.002, REPLY), (0.002, frames.rtu(1, bytes.fromhex("010108")))])
+    line.in_step = True
+    line.heard(REQUEST, 0.0, 115200)
+    assert frames.open_rtu(line.run(1.0)) is None
+    assert line.counters.collisions == 1

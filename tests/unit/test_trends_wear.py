@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from gateway import wear
+from gateway.bundle import TREND_DOORS
 from gateway.health import LINES_BYTES_MAX, lines
 from gateway.trends import (
     DAY_SAMPLES,
@@ -206,7 +208,8 @@ def test_a_lock_slows_down_by_half_and_by_two_looks(
 
 
 def test_a_trend_is_told_from_two_whole_windows_on() -> None:
-    assert habit(400, 900, 2 * WINDOW - 1).door()["trend"] == "unknown"
+    early = habit(400, 900, 2 * WINDOW - 1)
+    assert (early.door()["trend"], early.warnings()) == ("unknown", [])
     told = habit(400, 900).report()["warnings"][0]
     assert told["evidence"] == {"first_ms": 400, "last_ms": 900}
 
@@ -493,3 +496,19 @@ def test_sixteen_lines_fit_an_entry_with_everything_else(length: int, left_out: 
     data = compose({"kind": "health.sampled", "values": values | others}, at=Moment(9, 10**10))
     assert len(data) <= BYTES_MAX
     assert len(str(values)) < LINES_BYTES_MAX * 1.2
+
+
+def test_the_largest_bank_fits_an_answer() -> None:
+    site = bank(3084)
+    log = Log(site)
+    for number in range(1, 3085):
+        for _ in range(2):
+            log.trends._door(number, site).ended("x", "failed", "door.no_opening", None)
+        log.trends.cycles[f"locks:{number}"] = 100_000
+    for number in range(16):
+        log.sample(**{f"line_rs485-{number}_answered": 10**9})
+    whole = log.report()
+    assert (len(whole["doors"]), whole["left_out"]) == (wear.ROWS_MAX, 3084 - wear.ROWS_MAX)
+    assert len(whole["warnings"]) == wear.ROWS_MAX
+    assert len(msgspec.json.encode(whole)) < 512 * 1024
+    assert len(msgspec.json.encode(log.report(rows_max=TREND_DOORS))) < 64 * 1024

@@ -32,6 +32,7 @@ def _stories() -> Iterator[tuple[str, list[bytes]]]:
     yield "urgent", [item.entry for item in lanes[Lane.URGENT]]
     yield "telemetry", [item.entry for item in lanes[Lane.TELEMETRY]][:12]
     yield "later", [canonical.encode(obj) for obj in _later()]
+    yield "installing", [canonical.encode(obj) for obj in _installing()]
 
 
 def _later() -> Iterator[dict[str, object]]:
@@ -50,6 +51,38 @@ def _later() -> Iterator[dict[str, object]]:
     yield {"at": [3, 1], "kind": "parcel.weighed", "grams": [[1, [2, [3, [4]]]], []], "of": "it"}
     yield {"at": [3, 1], "kind": "parcel.sealed", "seal": "AAAAAAAAAAAAAAAAAAAAAA==", "by": True}
     yield {"at": [3, 1], "kind": "parcel.sealed", "seal": "AAAAAAAAAAAAAAAAAAAAAB==", "by": "true"}
+
+
+def _installing() -> Iterator[dict[str, object]]:
+    """An installer's hour: locks tried, a map with lines and places, and its sign-off."""
+    lock = {"kind": "lock.intended", "line": "bus", "unit": 1, "by": "installer:anna", "ms": 400}
+    for at in range(8):
+        ref = {"of": f"e1-9f2c01ab:sc{40 + 2 * at}"}
+        door = {"door": at, "prev": f"e1-9f2c01ab:sc{at}"} if at % 3 == 2 else {}
+        mono = 5_000 + 9_000 * at
+        yield {**lock, **door, "lock": f"locks-1:{at}", "at": [4, mono], "deadline": mono + 2_000}
+        opened = {"outcome": "opened", "took_ms": 180 + at}
+        doubt = {"outcome": "doubt", "why": "restart"}
+        yield {"kind": "lock.ended", "at": [4, mono + 900], **ref, **(doubt if at == 5 else opened)}
+    config = {"kind": "config.set", "at": [4, 99_000]}
+    yield {**config, "item": "map", "value": {"boards": 1, "doors": 3, "lines": 2}}
+    yield {**config, "item": "line", "value": {"name": "bus", "serial": "/dev/serial/by-id/usb-0"}}
+    yield {
+        **config,
+        "item": "line",
+        "value": {"name": "hall", "tcp": "10.0.0.7", "framing": "rtu", "baud": 19_200},
+    }
+    board = {"name": "locks-1", "line": "bus", "profile": "waveshare-rtu-relay-8", "unit": 1}
+    yield {**config, "item": "board", "value": board}
+    for number in range(1, 4):
+        door = {"number": number, "size": "M", "lock": f"locks-1:{number}", "rail": "12v"}
+        place = {"column": 1, "row": number, "open_ms": 180, "heated": number == 2}
+        value = {**door, "switch": f"locks-1:{number}", **place}
+        yield {**config, "item": "door", "value": value}
+    yield {
+        "kind": "site.commissioned", "at": [4, 99_000], "by": "installer:anna", "boards": 1,
+        "doors": 3, "passed": 3, "failed": 0, "report": "A" * 43 + "=",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)

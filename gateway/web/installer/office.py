@@ -39,16 +39,16 @@ class Site:
     """What the listener needs of the site. All is called on the event loop.
 
     `ask` has the engine decide, and raises GatewayError. `status` is what `locker-gateway status`
-    shows. `tell(what, by, why)` puts an attempt on record (`access.judged`). `upkeep` knows what
-    wears out. `bench` is where installers work at the boards.
+    shows. `tell(what, by, why)` puts an attempt on record (`access.judged`). `bench` is where
+    installers work at the boards, `upkeep` knows what wears out.
     """
 
     now: Callable[[], Now]
     ask: Callable[[Command], Awaitable[Answer]]
     status: Callable[[], Mapping[str, Any]]
     tell: Callable[[str, str, str], None]
-    upkeep: UpkeepPort
     bench: BenchPort
+    upkeep: UpkeepPort
 
 
 class AccessRefused(GatewayError):  # noqa: N818  # a refusal is an answer
@@ -130,6 +130,12 @@ class Office:
             "typed": "" if "code" in window.spent else lan.write_code(window.code),
             "ends_in_s": (window.ends_ms - self._mono) // 1000,
         }
+
+    def where(self, address: str) -> dict[str, Any]:
+        """Return what may be printed on the gateway for good: nothing of it is a secret."""
+        pin = self.lan.pin
+        words = list(lan.words_of(pin))
+        return {"site": self.lan.site_id, "address": address, "pin": pin, "words": words}
 
     def paired(self) -> list[dict[str, Any]]:
         """Return who is paired: certificates, and browsers that are signed in."""

@@ -40,7 +40,7 @@ _log = logs.get("installer")
 class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a command at this machine asks (`locker-gateway pairing`)."""
 
-    do: Literal["open", "close", "show", "list", "end"]
+    do: Literal["open", "close", "show", "list", "end", "where"]
     by: str
     name: str = ""
 
@@ -213,5 +213,7 @@ class Serving:
             case "end":
                 office.end(asked.name, by)
                 return {"ended": asked.name}
+            case "where":
+                return office.where(self._open.address)
             case _:
                 assert_never(asked.do)
