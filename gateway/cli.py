@@ -61,7 +61,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "Write one file for whoever helps, without a secret.",
     ),
     "status": ("gateway.commands.status", "Show doors, custody and health of the running site."),
-    "board": ("gateway.commands.board", "Find, address, teach and test locker boards."),
+    "board": ("gateway.commands.board", "Find, address, teach and test boards; or speak to one."),
     "log": ("gateway.commands.log", "Show, verify and prove the signed log of a site."),
     "demo": (
         "gateway.commands.demo",

@@ -381,10 +381,9 @@ EITHER = (
 """What both write, each in its own lanes. Everything else is the site's alone."""
 AnyFact = Union[  # noqa: UP007  # forty bars read worse
     EpochOpened, FenceSet, FenceLifted, AlarmRaised, AlarmCleared, CompartmentFreed, GrantRevoked,
-    TimeAnchored, LanesTied, ConfigSet,
-    GrantIssued, CapabilityAccepted, CapabilityRefused, AccessJudged, KeyRotated,
-    SiteDecommissioned, AnnexErased, LockIntended, LockEnded, SiteCommissioned,
-    OpenIntended, OpenEnded, DoorOpened, DoorClosed, DoorForced, DoorAjar,
+    TimeAnchored, LanesTied, ConfigSet, GrantIssued, CapabilityAccepted, CapabilityRefused,
+    AccessJudged, KeyRotated, SiteDecommissioned, AnnexErased, LockIntended, LockEnded,
+    SiteCommissioned, OpenIntended, OpenEnded, DoorOpened, DoorClosed, DoorForced, DoorAjar,
     ParcelDeposited, ParcelCollected, ParcelClaimed, ParcelLeft, ParcelTakenBack,
     CompartmentDisabled, CompartmentEnabled, CompartmentDoubted, CompartmentChecked, CodeRefused,
     DoorProved, SnapshotTaken, ParcelExpected, ExpectationEnded, ClaimMade, OpenRequested,
@@ -428,8 +427,7 @@ def to_object(fact: Fact) -> dict[str, object]:
 def from_entry(entry: Entry) -> AnyFact | None:
     """Return the fact an entry states, or None for a kind this version does not know.
 
-    Unknown keys are ignored (they stay in the stored bytes). A known kind with a missing or
-    mistyped key is refused with `fact.malformed`.
+    Unknown keys are ignored. A known kind with a missing or mistyped key: `fact.malformed`.
     """
     kind = KINDS.get(entry.kind)
     if kind is None:

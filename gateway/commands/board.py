@@ -35,7 +35,7 @@ class Target:
 
 @click.group()
 def command() -> None:
-    """Find, address, teach and test boards through a gateway; or speak to one board directly.
+    """Find, address, teach and test boards; or speak to one.
 
     `pulse` and `read` open the line themselves: stop the gateway first, for only one program can
     own a serial line. The others ask a gateway that runs. Channels count from 0.

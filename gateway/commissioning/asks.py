@@ -64,6 +64,7 @@ class Look(_Act, frozen=True, kw_only=True, tag="look"):
 
     tcp: Text
     framing: Framing | None = None
+    units: tuple[Unit, Unit] | None = None
 
 
 class Sweep(_Act, frozen=True, kw_only=True, tag="sweep"):

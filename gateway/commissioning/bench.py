@@ -318,7 +318,7 @@ class Bench:
             case acts.Scan():
                 return finder.scan(job, act.ports, act.depth, act.units)
             case acts.Look():
-                return finder.look(job, convert.tcp(act.tcp, act.framing), act.framing)
+                return finder.look(job, convert.tcp(act.tcp, act.framing), act.framing, act.units)
             case acts.Sweep():
                 return finder.sweep(job, act.network)
             case acts.Address():

@@ -55,7 +55,7 @@ class Finder:
         if units is not None:
             rounds = scan.only(rounds, *units)
         if wanted is None:
-            await self.listen(job)
+            await self.hear(job)
         if not wanted and not known and not self._draft().found:
             raise GatewayError("scan.no_ports", "Plug the adapter in, or name its device")
         self._hold.ports = []
@@ -110,13 +110,20 @@ class Finder:
 
     # --- boards behind an address -----------------------------------------------------------------
 
-    async def look(self, job: Job, spec: TcpSpec, framing: str | None) -> None:
+    async def look(
+        self,
+        job: Job,
+        spec: TcpSpec,
+        framing: str | None,
+        units: tuple[int, int] | None = None,
+    ) -> None:
         """Look at one address, in one framing or in both."""
+        asked = scan.TCP_UNITS if units is None else tuple(range(units[0], units[1] + 1))
         await self._free(spec.name)
         chosen = None if framing is None else spec.framing
         try:
             outcome = await scan.tcp(
-                spec.host, spec.port, framing=chosen, progress=self._told(spec.name),
+                spec.host, spec.port, framing=chosen, units=asked, progress=self._told(spec.name),
                 stop=job.stop,
             )  # fmt: skip
         except AdapterError as error:
@@ -141,7 +148,7 @@ class Finder:
             with contextlib.suppress(GatewayError):  # it listens, and is no board
                 await self.look(job, TcpSpec(host, port), None)
 
-    async def listen(self, job: Job) -> None:
+    async def hear(self, job: Job) -> None:
         """Look at the boards that announce themselves (`_modbus._tcp`)."""
         heard: tuple[nearby.Board, ...] = ()
         with contextlib.suppress(GatewayError):

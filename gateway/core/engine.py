@@ -25,7 +25,6 @@ from gateway.core import (
 from gateway.core.inputs import (
     AccessTold,
     AnnexEraseAsked,
-    BenchAsked,
     BoardBack,
     BoardSilent,
     Button,
@@ -53,8 +52,6 @@ from gateway.core.inputs import (
     LanesMeasured,
     LinkDown,
     LinkUp,
-    LockTold,
-    LockTried,
     MapImported,
     Now,
     OccupancySeen,
@@ -63,7 +60,6 @@ from gateway.core.inputs import (
     PersistFailed,
     PulseDone,
     ServiceSet,
-    SiteSigned,
     SnapshotAsked,
     StaffCodeEntered,
     SupportChecked,
@@ -356,8 +352,8 @@ class Engine:
                 access.key_rotates(state, asked)
             case Decommissions():
                 access.decommission(state, asked)
-            case BenchAsked() | LockTried() | LockTold() | SiteSigned():
-                installing.command(state, asked)
+            case _ if isinstance(asked, installing.Wish):
+                installing.decide(state, asked)
             case _:
                 state.answer(asked.token, "command.unknown")
 

@@ -14,6 +14,7 @@ from sync import facts
 from sync.custody import Custody
 from sync.sitemap import BoardItem, DoorItem, SiteMap
 
+Wish = BenchAsked | LockTried | LockTold | SiteSigned
 PULSE_MS_MAX = 1_000
 """Cap of every lock coil (HARDWARE.md 2.1, rule 1)."""
 TRIALS_MAX = 16
@@ -26,8 +27,8 @@ _ALARMED = 2
 _POINTS = ("lock", "switch", "occupancy")
 
 
-def command(state: State, wish: BenchAsked | LockTried | LockTold | SiteSigned) -> None:
-    """Do what an installer asks."""
+def decide(state: State, wish: Wish) -> None:
+    """Decide on what an installer asks for, or tells."""
     match wish:
         case BenchAsked():
             asked(state, wish)

@@ -37,7 +37,7 @@ async def found(stage: BenchStand) -> dict[str, Any]:
     if stage.place.startswith("/"):
         view = await stage.work("scan", ports=[stage.place], units=[1, 22])
     else:
-        view = await stage.work("look", tcp=stage.place, framing="rtu")
+        view = await stage.work("look", tcp=stage.place, framing="rtu", units=[1, 24])
     assert view["last"] == {"job": "scan", "code": "", "remedy": "", "evidence": {}}, view["last"]
     for row in view["found"]:
         view = await stage.act("adopt", key=row["key"], profile=row["matches"][0]["profile"])

@@ -91,7 +91,7 @@ INSTALLING: tuple[Planted, ...] = (
     ),
     Planted(
         "a signed map is written in two turns",
-        ("07_map_is_whole",),
+        ("00_map_is_whole",),
         patches=((service, "write_map", _map_in_two_turns),),
     ),
     Planted(
@@ -106,7 +106,7 @@ INSTALLING: tuple[Planted, ...] = (
     ),
     Planted(
         "a door is moved with a parcel in it",
-        ("07_map_is_whole",),
+        ("00_map_is_whole",),
         patches=((installing, "_moved", _stays),),
     ),
     Planted("a lock that was tried is forgotten at boot", ("03_every_intent_ends",), _Forgetful),
