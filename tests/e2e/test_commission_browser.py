@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from gateway.meanings import TABLE
 from gateway.web.installer import page as made
 from tests.e2e.bank import DOORS, SENSING, Bank, bank
 from tests.e2e.phones import Phone, browser, phone
@@ -71,8 +72,17 @@ class Installer:
         await adopt.tap()
         await self.sees("boards.ours", count=3)
 
-    async def teaches(self, stage: Bank) -> int:
-        """Teach the next lock; return the number of its door."""
+    async def is_refused(self) -> None:
+        """Give a board the name of another: nothing happens, and the cure is on the screen."""
+        await self.page.locator("summary", has_text=self.say("board.change")).first.tap()
+        await self.page.get_by_label(self.say("board.name")).first.fill("locks-1")
+        await self.page.get_by_role("button", name=self.say("board.rename")).first.tap()
+        for text in TABLE["en"]["board.exists"]:
+            await self.page.locator("#refusal").get_by_text(text).wait_for()
+        await self.press("understood")
+
+    async def teaches(self, stage: Bank, *, dies: bool = False) -> int:
+        """Teach the next lock, on a phone that dies meanwhile; return the number of its door."""
         await self.press("doors.next")
         number = await stage.popped()
         await self.sees("phase.which")
@@ -82,6 +92,9 @@ class Installer:
                 await self.page.get_by_role("button", name=digit, exact=True).tap()
         await suggested.last.tap()
         await self.sees("phase.closing", door=number)
+        if dies:
+            await self.page.reload()
+            await self.sees("phase.closing", door=number)
         if number <= SENSING:
             await stage.hand(number)
         stage.shut(number)
@@ -107,10 +120,11 @@ async def test_sixteen_doors_are_commissioned_on_a_phone(tmp_path: Path) -> None
         await anna.checked(tmp_path, "begun")
         await anna.finds_the_boards(stage.place)
         await anna.checked(tmp_path, "boards")
+        await anna.is_refused()
         await anna.press("boards.go_on")
-        taught = [await anna.teaches(stage) for _ in range(5)]
+        taught = [await anna.teaches(stage, dies=number == 0) for number in range(5)]
         await anna.checked(tmp_path, "taught")
-        await page.reload()  # a phone that was dead for a while
+        await page.reload()
         await anna.sees("doors.taught", count=5)
         async with phone(lent, stage, name="bernd") as other:
             bernd = Installer(other)
@@ -152,6 +166,7 @@ async def test_sixteen_doors_are_commissioned_on_a_phone(tmp_path: Path) -> None
         assert [door["number"] for door in tomllib.loads(text)["door"]] == [*range(1, DOORS + 1)]
         await page.get_by_role("link", name=anna.say("report.look")).tap()
         await page.get_by_text("0042").first.wait_for()
+        await page.screenshot(path=tmp_path / "report.png", full_page=True)
         await stage.in_service()
         rows: Any = stage.app.status()["doors"]
         assert len(rows) == DOORS

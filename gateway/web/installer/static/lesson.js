@@ -40,7 +40,7 @@ function waiting() {
 }
 
 function which(app, now) {
-  const size = app.ui.size ?? "M";
+  const size = app.ui.size ?? usual(app.view, now);
   const typed = app.ui.typed ?? "";
   const popped = async (number) => {
     if (await app.act({ do: "popped", number, size })) app.set({ typed: "" });
@@ -59,6 +59,10 @@ function which(app, now) {
     skip(app, now),
   ];
 }
+
+// The size this lock's door had, or its neighbour has: banks come in runs of one size.
+const usual = ({ doors }, { lock, suggest }) => (doors.find((door) => door.lock === lock)
+  ?? doors.find(({ number }) => number === suggest - 1))?.size ?? "M";
 
 // Keys for gloves; a keyboard may type into the field as well.
 function pad(app, typed, popped) {

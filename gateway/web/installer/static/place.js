@@ -74,9 +74,10 @@ function inHand(app, door) {
 function size({ view, ui }) {
   const placed = view.doors.filter(({ column }) => column);
   const most = (of) => placed.reduce((sum, door) => Math.max(sum, of(door)), 0);
+  const room = placed.length < view.doors.length; // for those that are to come
   return {
-    columns: Math.max(ui.columns ?? 0, most(({ column }) => column), 3),
-    rows: Math.max(ui.rows ?? 0, most(({ row, rows }) => row + rows - 1), 6),
+    columns: Math.max(ui.columns ?? 0, most(({ column }) => column), room ? 3 : 1),
+    rows: Math.max(ui.rows ?? 0, most(({ row, rows }) => row + rows - 1), room ? 6 : 1),
   };
 }
 
