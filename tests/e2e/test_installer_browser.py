@@ -146,6 +146,10 @@ async def test_by_keyboard_alone(tmp_path: Path) -> None:
         await page.keyboard.type(typed)
         await page.keyboard.press("Enter")
         await page.wait_for_selector(".doors")
+        for key in ("home.commission", "home.service"):
+            await page.keyboard.press("Tab")
+            focused = await page.evaluate("() => document.activeElement.textContent")
+            assert focused == made.TEXTS["en"][key]
         await page.keyboard.press("Tab")
         await page.keyboard.press("Enter")
         done = made.TEXTS["en"]["door.done"].replace("{door}", "1")

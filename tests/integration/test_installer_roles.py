@@ -20,6 +20,8 @@ from tests.lan_stage import Browser, LanStand, lan_stand
 NOW_S = 1_795_000_000
 ASKED = {
     ("GET", "/"): "/",
+    ("GET", "/commission"): "/commission",
+    ("GET", "/service"): "/service",
     ("GET", "/static/{name}"): "/static/installer.css",
     ("POST", "/pair/certificate"): "/pair/certificate",
     ("POST", "/pair/session"): "/pair/session",
@@ -40,6 +42,8 @@ OPEN = 200, 303, 403, 409  # 403, 409: its form or body is missing, but it may b
 # SECURITY.md 1: the installer tests doors and exports diagnostics; a browser has fewer rights.
 MAY: dict[tuple[str, str], tuple[str, ...]] = {
     ("GET", "/"): ("nobody", "session", "certificate"),
+    ("GET", "/commission"): ("nobody", "session", "certificate"),
+    ("GET", "/service"): ("nobody", "session", "certificate"),
     ("GET", "/static/{name}"): ("nobody", "session", "certificate"),
     ("POST", "/pair/certificate"): ("nobody", "session", "certificate"),
     ("POST", "/pair/session"): ("nobody", "session", "certificate"),

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from certs import lan
 from gateway import local, site
-from gateway.commissioning.bench import Bench, Place
+from gateway.commissioning.bench import Bench
+from gateway.commissioning.place import Place
 from gateway.core.outputs import Answer
 from gateway.upkeep import Upkeep
 from gateway.web.installer import listener as listener_module

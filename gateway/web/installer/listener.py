@@ -3,7 +3,9 @@
 | Request                | nobody | session | certificate | Answer                               |
 | ---------------------- | ------ | ------- | ----------- | ------------------------------------ |
 | GET /                  | yes    | yes     | yes         | six words and a form, or the doors   |
-| GET /static/...        | yes    | yes     | yes         | the page's parts                     |
+| GET /commission        | yes    | yes     | yes         | as `/`; in a session, that page      |
+| GET /service           | yes    | yes     | yes         | as `/`; in a session, that page      |
+| GET /static/...        | yes    | yes     | yes         | the pages' parts                     |
 | POST /pair/certificate | yes    | yes     | yes         | CSR and proof -> a certificate       |
 | POST /pair/session     | yes    | yes     | yes         | the typed code -> a cookie           |
 | POST /pair/end         | -      | yes     | -           | signs this browser out               |
@@ -27,11 +29,10 @@ typed is a secret: never logged, never echoed.
 import asyncio
 import base64
 import binascii
-import ipaddress
 import re
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final
 
 import msgspec
 from aiohttp import hdrs, web
@@ -41,6 +42,16 @@ from certs.errors import CertsError
 from gateway.core.inputs import DoorTested
 from gateway.errors import GatewayError, Overloaded
 from gateway.web.installer import commissioning, page, service
+from gateway.web.installer.answers import (
+    FORM,
+    as_json,
+    decoded,
+    form,
+    host_is_ours,
+    html,
+    read,
+    see_other,
+)  # fmt: skip
 from gateway.web.installer.gate import Gate
 from gateway.web.installer.office import NOBODY, AccessRefused, Caller, Office
 from gateway.web.installer.service import ServiceBody, public
@@ -50,7 +61,6 @@ from sync.places import SERVER
 
 COOKIE: Final = "__Host-installer"
 BODY_BYTES_MAX: Final = 8 * 1024
-BODY_S: Final = 5.0
 STRANGER_S: Final = 0.05
 REFUSED_S: Final = 0.25
 """A stranger's request waits so long: eight connections ask no more than this often."""
@@ -61,6 +71,8 @@ ALL: Final = frozenset({"nobody", "session", "certificate"})
 PAIRED: Final = frozenset({"session", "certificate"})
 RIGHTS: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("GET", "/"): ALL,
+    ("GET", "/commission"): ALL,
+    ("GET", "/service"): ALL,
     ("GET", "/static/{name}"): ALL,
     ("POST", "/pair/certificate"): ALL,
     ("POST", "/pair/session"): ALL,
@@ -96,14 +108,9 @@ COMMISSIONING: Final = frozenset({"/api/commission", "/api/report", "/report", "
 UNKNOWN: Final = AccessRefused("access.unknown", "Pair this device first", status=401)
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-_Body = TypeVar("_Body")
 _CALLER: Final = web.RequestKey("installer_caller", Caller)
 _code = re.compile(r"[a-z_.]{1,40}").fullmatch
 _number = re.compile(r"[1-9][0-9]{0,3}").fullmatch
-_HOST = re.compile(
-    r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)(?:%[^\[\]:]+)?\]|(?P<name>[^\[\]:]+))(?::[0-9]{1,5})?"
-)
-_FORM: Final = "application/x-www-form-urlencoded"
 
 
 class _PairBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -124,6 +131,8 @@ class Listener:
             "/report": self._report_page,
             "/map.toml": self._map_file,
             "/": self._page,
+            "/commission": self._shell,
+            "/service": self._shell,
             "/static/{name}": self._static,
             "/pair/certificate": self._certificate,
             "/pair/session": self._session,
@@ -163,7 +172,7 @@ class Listener:
             if error.status < 400:  # noqa: PLR2004  # HTTP's own border of errors
                 raise
             no = GatewayError("installer.request", "Send what this path takes")
-            return _json({"code": no.code, "remedy": no.remedy}, status=error.status)
+            return as_json({"code": no.code, "remedy": no.remedy}, status=error.status)
         finally:
             if self.gate is not None:
                 self.gate.done(request)
@@ -180,7 +189,7 @@ class Listener:
         roles = RIGHTS.get((method, path), frozenset())
         if caller.role == "nobody" and "nobody" not in roles:
             raise UNKNOWN
-        if not _host_is_ours(request, self.office.lan.hosts):
+        if not host_is_ours(request, self.office.lan.hosts):
             raise AccessRefused("access.host", "Open this gateway by its address", status=403)
         if request.method == "POST":
             self._check_origin(request, caller)
@@ -203,7 +212,7 @@ class Listener:
         code, remedy = error.code, error.remedy
         if isinstance(error, AccessRefused):
             self.office.refused("access", caller, code)
-            return _json({"code": code, "remedy": remedy}, status=error.status)
+            return as_json({"code": code, "remedy": remedy}, status=error.status)
         status = 503 if isinstance(error, Overloaded) else 403
         if request.path == "/pair/session":
             return self._stranger(request, why=code, status=403)
@@ -214,7 +223,7 @@ class Listener:
         if request.path in COMMISSIONING:
             status = 409
         plain = {key: str(value) for key, value in error.evidence.items() if key != "cause"}
-        return _json({"code": code, "remedy": remedy, "evidence": plain}, status=status)
+        return as_json({"code": code, "remedy": remedy, "evidence": plain}, status=status)
 
     # --- the page ---------------------------------------------------------------------------------
 
@@ -227,13 +236,21 @@ class Listener:
         if _number(door) and (not code or _code(code)):
             told = page.tested(lang, int(door), code)
         status = public(self.office.site.status())
-        return _html(page.home(lang, caller.session, status, told, bad=bool(code)))
+        return html(page.home(lang, caller.session, status, told, bad=bool(code)))
+
+    async def _shell(self, request: web.Request) -> web.StreamResponse:
+        """Answer with a page that a script fills; who is no browser of ours may pair first."""
+        caller: Caller = request[_CALLER]
+        if caller.session is None:
+            return self._stranger(request)
+        made = page.service if request.path == "/service" else page.commission
+        return html(made(_lang(request), caller.session, public(self.office.site.status())))
 
     def _stranger(
         self, request: web.Request, why: str = "", status: int = 200
     ) -> web.StreamResponse:
         words = lan.words_of(self.office.lan.pin)
-        return _html(page.pairing(_lang(request), words, why), status=status)
+        return html(page.pairing(_lang(request), words, why), status=status)
 
     async def _static(self, request: web.Request) -> web.StreamResponse:
         part = page.PARTS.get(request.match_info["name"])
@@ -245,14 +262,14 @@ class Listener:
     # --- pairing ----------------------------------------------------------------------------------
 
     async def _certificate(self, request: web.Request) -> web.StreamResponse:
-        body = await _decoded(request, _PairBody)
+        body = await decoded(request, _PairBody)
         try:
             csr = base64.b64decode(body.csr, validate=True)
             proof = base64.b64decode(body.proof, validate=True)
         except (binascii.Error, ValueError):
             raise GatewayError("pair.malformed", "Send csr and proof as base64") from None
         name, leaf = self.office.pair(csr, proof)
-        return _json(
+        return as_json(
             {
                 "name": name,
                 "site": self.office.lan.uri.removeprefix(authority.SCHEME),
@@ -262,9 +279,9 @@ class Listener:
         )
 
     async def _session(self, request: web.Request) -> web.StreamResponse:
-        form = await _form(request)
-        token = self.office.sign_in(form.get("code", ""))
-        answer = _to("/")
+        fields = await form(request)
+        token = self.office.sign_in(fields.get("code", ""))
+        answer = see_other("/")
         answer.set_cookie(
             COOKIE, token, max_age=SESSION_MS // 1000, path="/", secure=True, httponly=True,
             samesite="Strict",
@@ -274,17 +291,17 @@ class Listener:
     async def _end(self, request: web.Request) -> web.StreamResponse:
         await self._check_token(request)
         self.office.sign_out(request[_CALLER], request.cookies.get(COOKIE, ""))
-        answer = _to("/")
+        answer = see_other("/")
         answer.del_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="Strict")
         return answer
 
     async def _check_token(self, request: web.Request) -> bool:
         """Refuse an act without this session's own token; say whether it came as a form."""
         caller: Caller = request[_CALLER]
-        is_form = request.content_type == _FORM
+        is_form = request.content_type == FORM
         token = request.headers.get("X-Csrf-Token", "")
         if is_form:
-            token = token or (await _form(request)).get("csrf", "")
+            token = token or (await form(request)).get("csrf", "")
         if caller.session is not None and not caller.session.meant(token):
             raise AccessRefused("access.token", "Load the page again", status=403)
         return is_form
@@ -297,10 +314,10 @@ class Listener:
         told: dict[str, object] = {"name": caller.name, "role": caller.role, "may": may}
         if caller.session is not None:
             told["csrf"] = caller.session.csrf
-        return _json(told)
+        return as_json(told)
 
     async def _status(self, _request: web.Request) -> web.StreamResponse:
-        return _json(public(self.office.site.status()))
+        return as_json(public(self.office.site.status()))
 
     async def _test(self, request: web.Request) -> web.StreamResponse:
         caller: Caller = request[_CALLER]
@@ -314,8 +331,8 @@ class Listener:
             self.office.refused("door.test", caller, error.code)
             code = error.code
         if is_form:
-            return _to(f"/?door={door}" + (f"&code={code}" if code else ""))
-        return _json({"door": door})
+            return see_other(f"/?door={door}" + (f"&code={code}" if code else ""))
+        return as_json({"door": door})
 
     async def _tried(self, caller: Caller, door: int) -> None:
         """Have the site open a door; raises GatewayError with its reason."""
@@ -334,14 +351,14 @@ class Listener:
 
     async def _service(self, request: web.Request) -> web.StreamResponse:
         caller: Caller = request[_CALLER]
-        body = await _decoded(request, ServiceBody)
+        body = await decoded(request, ServiceBody)
         await self._check_token(request)
         door = service.number(request.match_info["door"])
         self._pace()
-        return _json(await service.set_service(self.office, caller, door, body))
+        return as_json(await service.set_service(self.office, caller, door, body))
 
     async def _trends(self, request: web.Request) -> web.StreamResponse:
-        return _json(await service.trends(self.office, request.query))
+        return as_json(await service.trends(self.office, request.query))
 
     # --- commissioning ----------------------------------------------------------------------------
 
@@ -349,11 +366,11 @@ class Listener:
         caller: Caller = request[_CALLER]
         bench, by = self.office.site.bench, f"installer:{caller.name}"
         if request.method != "POST":
-            return _json(await commissioning.view(bench, by, request.query))
+            return as_json(await commissioning.view(bench, by, request.query))
         if request.content_type != "application/json":
             raise GatewayError("installer.media_type", "Send application/json")
         await self._check_token(request)
-        return _json(await bench.act(by, await _read(request)))
+        return as_json(await bench.act(by, await read(request)))
 
     async def _report(self, _request: web.Request) -> web.StreamResponse:
         return commissioning.report(self.office.site.bench)
@@ -369,73 +386,11 @@ class Listener:
         counters = {} if self.gate is None else self.gate.counters
         told = await service.diagnostics(self.office, counters)
         self.office.did("diagnostics", request[_CALLER])
-        return _json(told)
-
-
-# --- requests and answers -------------------------------------------------------------------------
-
-
-def _host_is_ours(request: web.Request, names: frozenset[str]) -> bool:
-    """Say whether the one Host header is an address, which no DNS can rebind, or a name of ours."""
-    hosts = request.headers.getall(hdrs.HOST, [])
-    host = _HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
-    if host is None:
-        return False
-    name = (host["v6"] or host["name"]).lower()
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return name in {one.lower() for one in names}
-    return True
-
-
-async def _read(request: web.Request) -> bytes:
-    try:
-        async with asyncio.timeout(BODY_S):
-            return await request.read()
-    except TimeoutError:
-        raise GatewayError("installer.slow", "Send the whole request at once") from None
-    except web.RequestPayloadError:  # chunks or a compression that are none
-        raise GatewayError("installer.body", "Send what this path takes") from None
-
-
-async def _form(request: web.Request) -> dict[str, str]:
-    """Return the fields of a form; another kind of body has none."""
-    if request.content_type != _FORM:
-        raise GatewayError("installer.media_type", "Send a form")
-    await _read(request)
-    try:
-        fields = await request.post()
-    except (ValueError, LookupError):  # a charset or bytes that are none
-        raise GatewayError("installer.body", "Send what this path takes") from None
-    return {key: value for key, value in fields.items() if isinstance(value, str)}
-
-
-async def _decoded(request: web.Request, kind: type[_Body]) -> _Body:
-    if request.content_type != "application/json":
-        raise GatewayError("installer.media_type", "Send application/json")
-    try:
-        return msgspec.json.decode(await _read(request), type=kind)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        raise GatewayError("installer.body", "Send the JSON object of this path") from None
+        return as_json(told)
 
 
 def _lang(request: web.Request) -> str:
     return page.language(request.headers.get(hdrs.ACCEPT_LANGUAGE, ""))
-
-
-def _to(path: str) -> web.Response:
-    return web.Response(status=303, headers={hdrs.LOCATION: path})
-
-
-def _html(text: str, status: int = 200) -> web.Response:
-    return web.Response(text=text, status=status, content_type="text/html", charset="utf-8")
-
-
-def _json(value: object, *, status: int = 200) -> web.Response:
-    return web.Response(
-        body=msgspec.json.encode(value), status=status, content_type="application/json"
-    )
 
 
 async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:

@@ -11,15 +11,12 @@ from typing import Any, Final
 
 import msgspec
 
+from adapters import profiles
+from adapters.profile import Profile
+from gateway import meanings
 from gateway.web.installer.sessions import Session
 
 STATIC: Final = Path(__file__).parent / "static"
-PARTS: Final[dict[str, tuple[str, str]]] = {
-    name: (kind, (STATIC / name).read_text(encoding="utf-8"))
-    for name, kind in (("installer.css", "text/css"), ("installer.js", "text/javascript"))
-}
-"""The page's parts, by name: type and text. Read once: a file that is being sent when a connection
-is cut would stay open."""
 LANGUAGES: Final = ("en", "de")
 HOLDING: Final = frozenset({"depositing", "held", "collecting"})
 _FOLDER: Final = Path(__file__).parent / "texts"
@@ -27,6 +24,36 @@ TEXTS: Final[dict[str, dict[str, str]]] = {
     name: msgspec.json.decode((_FOLDER / f"{name}.json").read_bytes(), type=dict[str, str])
     for name in LANGUAGES
 }
+
+_KINDS: Final = {".css": "text/css", ".js": "text/javascript"}
+
+
+def _settable(profile: Profile) -> bool:
+    """Say whether such a board takes its number over the line."""
+    return profile.commission is not None and profile.commission.unit is not None
+
+
+def _words(lang: str) -> str:
+    """Return what the commissioning page says, as its script reads it."""
+    text = (_FOLDER / f"commission.{lang}.json").read_bytes()
+    told = {
+        "texts": msgspec.json.decode(text, type=dict[str, str]),
+        "findings": meanings.TABLE[lang],
+        "profiles": [
+            {"profile": name, "title": one.title, "settable": _settable(one)}
+            for name, one in ((name, profiles.load(name)) for name in profiles.names())
+        ],
+    }
+    return msgspec.json.encode(told).decode()
+
+
+PARTS: Final[dict[str, tuple[str, str]]] = {
+    path.name: (_KINDS[path.suffix], path.read_text(encoding="utf-8"))
+    for path in STATIC.iterdir()
+    if path.suffix in _KINDS
+} | {f"words-{lang}.json": ("application/json", _words(lang)) for lang in LANGUAGES}
+"""The pages' parts, by name: type and text. Read once: a file that is being sent when a connection
+is cut would stay open."""
 
 
 def language(accepted: str) -> str:
@@ -82,11 +109,41 @@ def home(
 <p class="soft">{escape(site)}</p>
 <p class="state {"well" if well else "ill"}">{escape(say["home.well" if well else "home.ill"])}</p>
 <p id="told" role="status"{' class="bad"' if bad else ""}{words}>{escape(told)}</p>
+<p><a class="button" href="/commission">{escape(say["home.commission"])}</a></p>
+<p><a class="button quiet" href="/service">{escape(say["home.service"])}</a></p>
 <h2>{escape(say["home.doors"])}</h2><p class="soft">{escape(say["home.about"])}</p>{doors}
 <form method="post" action="/pair/end">{token}<p class="soft">{escape(say["home.who"])}
  <strong>{escape(session.name)}</strong>. {escape(say["home.until"])}</p>
 <button class="quiet">{escape(say["home.out"])}</button></form></main>
 <script src="/static/installer.js" defer></script>""",
+    )
+
+
+def commission(lang: str, session: Session, status: Mapping[str, Any]) -> str:
+    """Return the shell of the commissioning page; its script builds the rest from the view."""
+    return _shell(lang, session, status, "commission")
+
+
+def service(lang: str, session: Session, status: Mapping[str, Any]) -> str:
+    """Return the shell of the page for service later: doors in and out of service, trends."""
+    return _shell(lang, session, status, "service")
+
+
+def _shell(lang: str, session: Session, status: Mapping[str, Any], name: str) -> str:
+    say, site = TEXTS[lang], str(status["site"])
+    known = len(status.get("doors", ()))
+    return _page(
+        lang,
+        f"""<main><header><h1>{escape(say[f"home.{name}"])}
+ <span class="soft">{escape(site.rpartition("/")[2])}</span></h1>
+<a href="/">{escape(say["home.back"])}</a></header>
+<p id="live" class="unseen" role="status" aria-live="polite"></p>
+<div id="top"></div><div id="page" data-page="{name}"></div>
+<noscript><p class="bad">{escape(say["noscript"])}</p></noscript></main>
+<dialog id="ask" aria-labelledby="ask-title" aria-describedby="ask-text"></dialog>
+<script type="module" src="/static/{name}.js"></script>""",
+        f' data-csrf="{escape(session.csrf)}" data-doors="{known}"',
+        '<link rel="stylesheet" href="/static/commission.css">',
     )
 
 
@@ -110,10 +167,10 @@ def _door(say: Mapping[str, str], row: Mapping[str, Any], token: str) -> str:
 </form></li>"""
 
 
-def _page(lang: str, body: str) -> str:
+def _page(lang: str, body: str, data: str = "", style: str = "") -> str:
     return f"""<!doctype html>
 <html lang="{lang}"><head><meta charset="utf-8"><title>{escape(TEXTS[lang]["title"])}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<link rel="icon" href="data:,"><link rel="stylesheet" href="/static/installer.css"></head>
-<body>{body}</body></html>"""
+<link rel="icon" href="data:,"><link rel="stylesheet" href="/static/installer.css">{style}</head>
+<body{data}>{body}</body></html>"""
