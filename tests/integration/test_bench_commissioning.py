@@ -2,7 +2,6 @@
 
 import asyncio
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -13,72 +12,12 @@ from gateway.commissioning import report
 from gateway.control import SOCKET
 from gateway.errors import GatewayError
 from sync import facts, fold
-from sync.entry import parse as parse_entry
-from sync.reader import LogFile
-from tests.bench_stage import BenchStand, bench_stand, wiring
+from tests.bench_stage import TCP, bench_stand, found, kinds, proved, taught, wiring
 
 DOORS = 16
-TCP = 'tcp = "127.0.0.1:0"\nframing = "rtu"'
 STEPS_MAX = 120
 PERSON_S = 20
 """A person at each door: look which one popped, hand in, hand out, push it shut."""
-
-
-async def told(stage: BenchStand, do: str, **more: Any) -> str:
-    """The code of a refusal."""
-    with pytest.raises(GatewayError) as caught:
-        await stage.act(do, **more)
-    return caught.value.code
-
-
-async def found(stage: BenchStand) -> dict[str, Any]:
-    """Look for the bank where it is, and adopt what is there."""
-    await stage.act("begin")
-    if stage.place.startswith("/"):
-        view = await stage.work("scan", ports=[stage.place], units=[1, 22])
-    else:
-        view = await stage.work("look", tcp=stage.place, framing="rtu", units=[1, 24])
-    assert view["last"] == {"job": "scan", "code": "", "remedy": "", "evidence": {}}, view["last"]
-    for row in view["found"]:
-        view = await stage.act("adopt", key=row["key"], profile=row["matches"][0]["profile"])
-    return view
-
-
-async def taught(stage: BenchStand, lock: str, number: int, **more: Any) -> dict[str, Any]:
-    """Teach one door, with the person at it."""
-    await stage.act("try", lock=lock)
-    await stage.until_view(
-        lambda seen: not seen["job"] or (seen["lesson"] or {}).get("phase") == "which"
-    )
-    await stage.act("popped", number=number, **more)
-    person = asyncio.create_task(stage.person(number))
-    view = await stage.until_view(lambda seen: seen["job"] is None)
-    await person
-    assert view["last"]["code"] == "", (lock, number, view["last"], view["lesson"])
-    return view
-
-
-async def proved(stage: BenchStand, doors: int) -> dict[str, Any]:
-    """Prove all, with somebody who shuts what stands open."""
-
-    async def shuts() -> None:
-        for number in range(1, doors + 1):
-            await stage.person(number, hand=False)
-
-    await stage.act("prove")
-    shutting = asyncio.create_task(shuts())
-    view = await stage.until_view(lambda seen: seen["job"] is None, limit_s=180)
-    shutting.cancel()
-    await asyncio.gather(shutting, return_exceptions=True)
-    return view
-
-
-def kinds(data: Path) -> list[Any]:
-    """Every fact of the custody lane, in its order."""
-    with LogFile.open(data / "site.db") as log:
-        head = next(one for one in log.heads() if one.own and str(one.log).endswith(":sc"))
-        entries = [record.entry for record in log.records(head, 0)]
-    return [facts.from_entry(parse_entry(entry)) for entry in entries]
 
 
 async def test_sixteen_doors_are_taught_proved_and_signed(
