@@ -150,8 +150,6 @@ async def test_a_cable_that_was_out_and_a_name_that_is_taken(ends: Pair, tmp_pat
 async def test_two_that_start_at_once_end_with_two_names(ends: Pair, tmp_path: Path) -> None:
     # Neither has the name while both look whether it is free.
     files = [made(tmp_path / "one"), made(tmp_path / "other", port=8444)]
-    watching = await ends[1].start(sys.executable, MDNS, "watch", log=tmp_path / "watch")
-    assert await line(watching) == "[]\n"
     await asyncio.gather(*(running(*each) for each in zip(ends, files, strict=True)))
 
     async def settled() -> bool:
@@ -164,17 +162,14 @@ async def test_two_that_start_at_once_end_with_two_names(ends: Pair, tmp_path: P
         return [(r["name"], len(r["addresses"])) for r in rows] == [("0042", 1), ("0042-2", 1)]
 
     await until(both_found)
-    watching.kill()
-    out, _ = await watching.communicate()
-    seen = [json.loads(one) for one in out.decode().splitlines()]
-    # Who left the name said no goodbye for it: that would have hidden the one who has it.
-    assert {row[0] for row in seen} <= {"Added", "Updated"}, seen
 
 
 async def test_two_on_one_machine_end_with_two_names(ends: Pair, tmp_path: Path) -> None:
     # They share the port: what is answered to one may be heard by the other alone.
     there, here = ends
     files = [made(tmp_path / "one"), made(tmp_path / "other", port=8444)]
+    watching = await here.start(sys.executable, MDNS, "watch", log=tmp_path / "watch")
+    assert await line(watching) == "[]\n"
     for file in files:
         await running(there, file)
 
@@ -182,6 +177,11 @@ async def test_two_on_one_machine_end_with_two_names(ends: Pair, tmp_path: Path)
         return {(row["name"]) for row in await discovered(here)} == {"0042", "0042-2"}
 
     await until(settled)
+    watching.kill()
+    out, _ = await watching.communicate()
+    seen = [json.loads(one) for one in out.decode().splitlines()]
+    # Who left the name said no goodbye for it: that would have hidden the one who has it.
+    assert {row[0] for row in seen} <= {"Added", "Updated"}, seen
 
 
 async def test_it_speaks_only_where_it_listens(ends: Pair, tmp_path: Path) -> None:
