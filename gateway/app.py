@@ -310,6 +310,8 @@ class App:
             "kiosk": self.kiosk_url,
             "health": dict(self._desk.health()),
         }
+        if self._bench.wanted:
+            told["commissioning"] = True
         life, bank = self._life, self._bank
         if life is not None:
             book = life.engine.state.book

@@ -10,18 +10,15 @@ What is learned is decided in the pure rooms beside this one; here are lines, ta
 
 import asyncio
 import contextlib
-from base64 import b64decode, b64encode
 from collections.abc import Callable, Coroutine, Mapping
-from hashlib import sha256
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, assert_never
 
 import msgspec
 
 from adapters.errors import AdapterError
-from gateway import logs, mapfile
-from gateway.commissioning import acts, convert, report, view
+from gateway import logs
+from gateway.commissioning import acts, convert, view
 from gateway.commissioning import draft as drafts
 from gateway.commissioning import lesson as lessons
 from gateway.commissioning.draft import Draft
@@ -31,12 +28,11 @@ from gateway.commissioning.keeping import Shelf
 from gateway.commissioning.place import Place
 from gateway.commissioning.proving import Prover
 from gateway.commissioning.rig import Rig, as_gateway
-from gateway.commissioning.teaching import REMEDIES, Pulser, Teacher
-from gateway.core.inputs import BenchAsked, SiteSigned
-from gateway.core.outputs import Answer
+from gateway.commissioning.signing import Signer, held_units
+from gateway.commissioning.teaching import Pulser, Teacher, refused
+from gateway.core.inputs import BenchAsked
 from gateway.errors import GatewayError
 
-DISTRIBUTION: Final = "parcel-locker-gateway"
 APART: Final = "site.commissioning"
 IDLE_MS: Final = 15 * 60_000
 """An installer whose phone has died must not keep a site out of service."""
@@ -56,6 +52,8 @@ JOBS: Final[dict[type[Work], JobName]] = {
     acts.Again: "try",
     acts.Prove: "prove",
 }
+AT_DOORS: Final = frozenset({"try", "prove", "address"})
+"""Jobs that go by what the draft says of boards and doors: it stands still meanwhile."""
 _log = logs.get("bench")
 
 
@@ -67,12 +65,14 @@ class Bench:
         self._hold = Hold(Shelf(data))
         self._rig = Rig(place.lines)
         self._pulser = Pulser(self._rig, place.ask, place.now)
+        self._signer = Signer(place, self._hold.shelf)
         self._turn = asyncio.Lock()
         self._by = ""
         self._open = self._signing = self._loaded = False
         self._wish = asyncio.Event()
         self._lent = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._bug: Exception | None = None
         self._used_ms = 0
 
     # --- lives ------------------------------------------------------------------------------------
@@ -95,6 +95,8 @@ class Bench:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(look):
                         await wish.wait()
+                if self._bug is not None:
+                    raise self._bug  # it ends the process, as a bug anywhere does
                 if lent and self._idle():
                     _log.warning("bench.idle", by=self._by)
                     self._close()
@@ -131,7 +133,7 @@ class Bench:
         if not self._open:
             answer = await self._place.ask(BenchAsked(now=self._place.now(), token="", by=by))
             if answer.code:
-                raise _refused(answer)
+                raise refused(answer)
             self._place.apart(APART)
             self._open = True
             self._wished()
@@ -141,6 +143,7 @@ class Bench:
                 await self._lent.wait()
         except TimeoutError:
             self._close()
+            self._place.apart("")
             raise GatewayError("commission.not_lent", "Try again in a moment") from None
 
     # --- what is asked ----------------------------------------------------------------------------
@@ -194,6 +197,7 @@ class Bench:
         act = acts.read(body)
         await self._load()
         async with self._turn:
+            self._used_ms = self._place.now().mono_ms
             await self._do(by, act)
             self._used_ms = self._place.now().mono_ms
         return self._view(by)
@@ -246,10 +250,15 @@ class Bench:
             ):  # fmt: skip
                 await self._work(by, act)
             case _:
-                draft = self._holds(by, act)
-                wall_ms = self._rig.wall_ms()
-                after = acts.perform(draft, act, wall_ms, kind_of=convert.kind_of)
-                await self._hold.put(after)
+                await self._change(by, act)
+
+    async def _change(self, by: str, act: acts.DataAct) -> None:
+        """Do an act on the draft alone: not while somebody is at a door by what it says."""
+        draft = self._holds(by, act)
+        if self._hold.job is not None and self._hold.job.name in AT_DOORS:
+            raise _busy(self._hold.job)
+        after = acts.perform(draft, act, self._rig.wall_ms(), kind_of=convert.kind_of)
+        await self._hold.put(after)
 
     # --- who holds it -----------------------------------------------------------------------------
 
@@ -257,6 +266,8 @@ class Bench:
         """Take the boards; go on with the draft that is there, unless it is to begin anew."""
         if self._by and self._by != by and self._hold.draft is not None:
             raise _taken(self._by)
+        if act.from_ and self._task is not None:
+            raise _busy(self._hold.job)
         book = self._place.book()
         await self._take_boards(by)
         draft = self._hold.draft
@@ -266,20 +277,23 @@ class Bench:
             start = None if act.from_ == "empty" else site
             self._hold.lesson = self._hold.last = None
             self._hold.ports = []
-            await self._hold.put(drafts.begun(by, wall_ms, start, convert.kind_of))
+            draft = drafts.begun(by, wall_ms, start, convert.kind_of)
+            base = drafts.base_of(book.map)
+            await self._hold.put(msgspec.structs.replace(draft, base=base))
         self._by = by
         self._hold.touch()
         self._place.tell("commission.begin", by, "")
 
     async def _take(self, by: str) -> None:
         """Take over from another installer, whose phone may be dead. It is on record."""
-        if self._hold.draft is None:
+        draft = self._hold.draft
+        if draft is None:
             raise GatewayError("commission.none", "Begin first")
         if self._by != by:
             _log.warning("bench.taken", by=by, before=self._by)
+            await self._hold.put(drafts.changed(draft, by=by))
             self._by = by
             self._place.tell("commission.take", by, "")
-            self._hold.touch()
 
     def _holds(self, by: str, act: acts.Act | None = None) -> Draft:
         """Return the draft, where this installer holds it and knows how it stands."""
@@ -298,8 +312,7 @@ class Bench:
         """Begin what takes a while. One job at a time: another is refused `commission.busy`."""
         self._holds(by, act)
         if self._task is not None:
-            name = self._hold.job.name if self._hold.job else ""
-            raise GatewayError("commission.busy", "Wait for it, or stop it", job=name)
+            raise _busy(self._hold.job)
         await self._take_boards(by)
         job = Job(JOBS[type(act)])
         work = self._job(by, act, job)
@@ -310,7 +323,7 @@ class Bench:
     def _job(  # noqa: PLR0911  # one line an act
         self, by: str, act: Work, job: Job
     ) -> Coroutine[Any, Any, None]:
-        finder = Finder(self._hold, self._rig)
+        finder = Finder(self._hold, self._rig, strict=by.startswith("installer:"))
         teacher = Teacher(self._hold, self._rig, self._pulser, by)
         draft = self._hold.draft
         assert draft is not None  # `_holds` has looked
@@ -325,7 +338,8 @@ class Bench:
                 line = draft.lines.get(act.line)
                 if line is None:
                     raise GatewayError("commission.no_line", "Scan its port first", line=act.line)
-                return finder.address(job, line, act.profile, act.unit, act.baud)
+                held = held_units(self._place.book(), line)
+                return finder.address(job, line, act.profile, act.unit, act.baud, held=held)
             case acts.Try():
                 return teacher.teach(job, act.lock, act.ms)
             case acts.Again():
@@ -350,6 +364,10 @@ class Bench:
             _log.warning("bench.job", job=job.name, code=code)
         except asyncio.CancelledError:
             code, remedy = "commission.stopped", "Begin it again"
+        except Exception as error:
+            self._bug = error
+            self._wished()
+            raise
         finally:
             self._hold.job = self._task = self._hold.trials = None
             self._used_ms = self._place.now().mono_ms
@@ -376,58 +394,35 @@ class Bench:
         """Make the draft the site's map, and sign what was proved: one turn, one commit."""
         draft = self._holds(by)
         if self._task is not None:
-            raise GatewayError("commission.busy", "Wait for it, or stop it")
-        if draft.proof is None:
-            raise GatewayError("commission.unproved", "Prove the doors first")
-        site = drafts.site_map(draft)
-        mapfile.check(site)
-        proof = draft.proof
-        data = report.encode(
-            proof, draft, site=self._place.site, software=metadata.version(DISTRIBUTION)
-        )
-        await asyncio.to_thread(self._hold.shelf.keep_report, data)
+            raise _busy(self._hold.job)
         self._signing = True
         try:
-            answer = await self._place.ask(
-                SiteSigned(
-                    now=self._place.now(), token="", by=by, map=site, audit=proof.audit,
-                    report=b64encode(sha256(data).digest()).decode(),
-                    passed=proof.count("passed"), failed=proof.count("failed"),
-                )
-            )  # fmt: skip
-            if answer.code:
-                raise _refused(answer)
+            await self._signer.sign(draft, by)
             self._open = False
             await self._hold.drop()
         finally:
             self._signing = False
             self._wished()
         self._hold.touch()
-        _log.info("site.commissioned", by=by, entry=answer.ref, doors=len(site.doors))
 
     def report(self) -> bytes:
         """Return the last signed report; GatewayError `report.none`."""
-        last = self._place.book().commissioned
-        if last is None:
-            raise GatewayError("report.none", "Prove and sign this site first")
-        return self._hold.shelf.report(b64decode(last.report))
+        return self._signer.report()
 
     def report_page(self, lang: str) -> str:
         """Return it as one HTML file."""
-        last = self._place.book().commissioned
-        return report.page(self.report(), lang, ref="" if last is None else last.ref)
+        return self._signer.report_page(lang)
 
     def map_text(self) -> str:
         """Return the site's map as TOML; GatewayError `map.none`."""
-        site = self._place.book().map
-        if not site.doors:
-            raise GatewayError("map.none", "Teach the doors and sign, or import a map first")
-        return mapfile.write(site)
+        return self._signer.map_text()
+
+
+def _busy(job: Job | None) -> GatewayError:
+    return GatewayError(
+        "commission.busy", "Wait for it, or stop it", job=job.name if job else "open"
+    )
 
 
 def _taken(by: str) -> GatewayError:
     return GatewayError("commission.taken", "Ask them to stop, or take over", by=by)
-
-
-def _refused(answer: Answer) -> GatewayError:
-    return GatewayError(answer.code, REMEDIES.get(answer.code, ""), **dict(answer.evidence))

@@ -5,8 +5,10 @@ log, so losing it loses an installer's time and never a parcel. The map is made 
 """
 
 from collections.abc import Iterable, Mapping
+from hashlib import sha256
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from gateway.commissioning import lesson as lessons
@@ -117,6 +119,12 @@ def _guessed(board: BoardItem, site: SiteMap) -> Kind:
         outputs=max(outputs, default=-1) + 1,
         inputs=max(map(channel, points), default=-1) + 1,
     )
+
+
+def base_of(site: SiteMap) -> str:
+    """Return what a draft that begins now is about: the SHA-256 (hex) of the site's map."""
+    built = msgspec.to_builtins(site, str_keys=True)
+    return sha256(msgspec.json.encode(built, order="sorted")).hexdigest()
 
 
 def changed(draft: Draft, at_ms: int | None = None, **fields: Any) -> Draft:

@@ -6,7 +6,10 @@ reads; the writes that a profile's commission table names), and merges what came
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+import ipaddress
+import socket
+import stat
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -29,16 +32,22 @@ from gateway.errors import GatewayError
 from sync.sitemap import LineItem
 
 MDNS_S: Final = 1.5
+DEV: Final = Path("/dev")
+PTS: Final = DEV / "pts"
 ROUTES: Final = Path("/proc/net/route")
 PLACES_MAX: Final = 64
 """Addresses looked at after one sweep: a network of boards has few."""
 
 
 class Finder:
-    """One installer's search. `hold` has the draft and the job; `rig` the lines."""
+    """One installer's search. `hold` has the draft and the job; `rig` the lines.
 
-    def __init__(self, hold: Hold, rig: Rig) -> None:
-        self._hold, self._rig = hold, rig
+    Who asks over the LAN (`strict`) may name the ports that this machine shows, and those of lines
+    that are known; whoever is at the machine may name any terminal.
+    """
+
+    def __init__(self, hold: Hold, rig: Rig, *, strict: bool) -> None:
+        self._hold, self._rig, self._strict = hold, rig, strict
 
     # --- lines of serial boards -------------------------------------------------------------------
 
@@ -58,6 +67,8 @@ class Finder:
             await self.hear(job)
         if not wanted and not known and not self._draft().found:
             raise GatewayError("scan.no_ports", "Plug the adapter in, or name its device")
+        for device in wanted or ():
+            self._check(device, known)
         self._hold.ports = []
         trouble_met: GatewayError | None = None
         for device in wanted or tuple(known):
@@ -80,6 +91,15 @@ class Finder:
             await self._merge(SerialSpec(device), outcome.found, outcome.findings)
         if trouble_met is not None and len(wanted or known) == 1:
             raise trouble_met
+
+    def _check(self, device: str, known: Mapping[str, ports.Port]) -> None:
+        """Refuse (`scan.no_port`) what is no serial port: opening some devices does something."""
+        listed = {*known, *(port.real for port in known.values()), *self._rig.devices()}
+        listed |= {one.serial for one in self._draft().lines.values() if one.serial}
+        if device in listed or (not self._strict and _is_terminal(device)):
+            return
+        remedy = "Name a serial port of this machine, or give none and all of them are scanned"
+        raise GatewayError("scan.no_port", remedy, device=device)
 
     def _port(self, device: str, port: ports.Port | None) -> dict[str, Any]:
         """Show a port, its adapter's timer put right where that is allowed."""
@@ -117,7 +137,8 @@ class Finder:
         framing: str | None,
         units: tuple[int, int] | None = None,
     ) -> None:
-        """Look at one address, in one framing or in both."""
+        """Look at one address, in one framing or in both. Never at one of the internet."""
+        await _check_near(spec.host)
         asked = scan.TCP_UNITS if units is None else tuple(range(units[0], units[1] + 1))
         await self._free(spec.name)
         chosen = None if framing is None else spec.framing
@@ -134,6 +155,7 @@ class Finder:
     async def sweep(self, job: Job, network: str) -> None:
         """Knock at a subnet, look at who listens; and at who says by mDNS that it is there."""
         told = self._told(network)
+        await _check_near(network.partition("/")[0])
         try:
             places = await scan.sweep(
                 network,
@@ -162,13 +184,23 @@ class Finder:
     # --- one new board ----------------------------------------------------------------------------
 
     async def address(
-        self, job: Job, line: LineItem, profile: str, unit: int, baud: int | None
+        self,
+        job: Job,
+        line: LineItem,
+        profile: str,
+        unit: int,
+        baud: int | None,
+        *,
+        held: frozenset[int],
     ) -> None:
-        """Prove that one new board is there, give it its number, read back, show it as found."""
+        """Prove that one new board is there, give it its number, read back, show it as found.
+
+        The boards `held` keep theirs, whatever the draft knows of them.
+        """
         await self._rig.free(line.name)
         spec = self._rig.spec(line)
         draft = self._draft()
-        known = {one.unit for one in draft.boards.values() if one.line == line.name}
+        known = held | {one.unit for one in draft.boards.values() if one.line == line.name}
         job.can_stop = False
         try:
             chosen = load(profile)
@@ -227,6 +259,29 @@ class _Told:
         self._hold.progress(told.done, told.total, f"{self._about}: {told.about}")
 
 
+def _is_terminal(device: str) -> bool:
+    """Say whether this is the device of a terminal, without opening it."""
+    real = Path(device).resolve()
+    named = real.parent == PTS or (real.parent == DEV and real.name.startswith("tty"))
+    try:
+        return named and stat.S_ISCHR(real.stat().st_mode)
+    except OSError:
+        return False
+
+
+async def _check_near(host: str) -> None:
+    """Refuse (`scan.far`) an address that the whole internet could be behind."""
+    try:
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return  # nobody is there: whoever looks will say so
+    for there in {str(one[4][0]).partition("%")[0] for one in found}:
+        if ipaddress.ip_address(there).is_global:
+            remedy = "Boards are on a network of their own: give them an address of it"
+            raise GatewayError("scan.far", remedy, address=there)
+
+
 def _row(one: trouble.Finding) -> dict[str, Any]:
     return {"code": one.code, "about": one.about, "evidence": dict(one.evidence)}
 
@@ -239,7 +294,7 @@ def _routes() -> tuple[trouble.Route, ...]:
 
 
 def _factory(
-    spec: SerialSpec | TcpSpec, line: LineItem, known: set[int], baud: int
+    spec: SerialSpec | TcpSpec, line: LineItem, known: frozenset[int], baud: int
 ) -> SerialSpec | TcpSpec:
     """Return where a new board speaks: at its factory's rate, while the line has no other board."""
     if isinstance(spec, SerialSpec) and not known and line.baud != baud:

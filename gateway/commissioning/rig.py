@@ -56,9 +56,16 @@ class Rig:
         self._machine = Machine()
 
     def spec(self, item: LineItem) -> Spec:
-        """Return where a line of the draft ends."""
+        """Return where a line of the draft ends. GatewayError `commission.no_place`."""
         chosen = self._chosen.get(item.name)
+        if chosen is None and not (item.serial or item.tcp):
+            remedy = "Scan its port: neither the map nor the configuration says where it is"
+            raise GatewayError("commission.no_place", remedy, line=item.name)
         return bank.spec(chosen if chosen is not None else bank.line_of(item))
+
+    def devices(self) -> frozenset[str]:
+        """Return the serial devices that the configuration names."""
+        return frozenset(line.serial for line in self._chosen.values() if line.serial)
 
     async def line(self, item: LineItem) -> Line:
         """Return the open line. Raises LinkDown where nothing is there."""

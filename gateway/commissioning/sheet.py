@@ -91,12 +91,17 @@ class Board(_Struct, frozen=True, kw_only=True):
 
 
 class Draft(_Struct, frozen=True, kw_only=True):
-    """All that is known. `forgotten` keeps the features of doors that are to be taught again."""
+    """All that is known. `forgotten` keeps the features of doors that are to be taught again.
+
+    `base` is the SHA-256 (hex) of the site's map as it was then: another map in its place since
+    makes this draft one of the past.
+    """
 
     version: int = VERSION
     revision: int = 1
     by: str
     begun_ms: int
+    base: str = ""
     changed_ms: int = 0
     lines: dict[str, LineItem] = {}
     line_findings: dict[str, tuple[Finding, ...]] = {}

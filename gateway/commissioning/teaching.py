@@ -46,7 +46,7 @@ class Pulser:
             LockTried(now=now, token="", by=by, lock=lock, line=board.line, unit=board.unit, ms=ms)
         )
         if answer.code:
-            raise GatewayError(answer.code, REMEDIES.get(answer.code, ""), **dict(answer.evidence))
+            raise refused(answer)
         return answer
 
     async def ready(self, draft: Draft, lock: str) -> None:
@@ -102,6 +102,11 @@ REMEDIES: Final = {
 """What a person can do about what the engine refuses here."""
 
 
+def refused(answer: Answer) -> GatewayError:
+    """Return what the engine refused, with what a person can do."""
+    return GatewayError(answer.code, REMEDIES.get(answer.code, ""), **dict(answer.evidence))
+
+
 class Teacher:
     """One installer's lesson at a time."""
 
@@ -128,6 +133,8 @@ class Teacher:
     async def again(self, job: Job) -> None:
         """Pulse once more at the lock whose lesson is done, or waits."""
         lesson = self._lesson()
+        if lesson.lock not in drafts.locks(self._draft()):
+            raise GatewayError("teach.no_lock", "Adopt its board first", lock=lesson.lock)
         self._hold.teach(lessons.again(lessons.seen(lesson, await self._rest())))
         await self._go_on(job)
 
