@@ -54,6 +54,8 @@ JOBS: Final[dict[type[Work], JobName]] = {
 }
 AT_DOORS: Final = frozenset({"try", "prove", "address"})
 """Jobs that go by what the draft says of boards and doors: it stands still meanwhile."""
+PERSON: Final = frozenset({"which", "closing"})
+"""Phases of a lesson that only a person ends: nobody may ever come."""
 _log = logs.get("bench")
 
 
@@ -66,7 +68,7 @@ class Bench:
         self._rig = Rig(place.lines)
         self._pulser = Pulser(self._rig, place.ask, place.now)
         self._signer = Signer(place, self._hold.shelf)
-        self._turn = asyncio.Lock()
+        self._turn, self._loading = asyncio.Lock(), asyncio.Lock()
         self._by = ""
         self._open = self._signing = self._loaded = False
         self._wish = asyncio.Event()
@@ -89,6 +91,7 @@ class Bench:
         """
         try:
             if lent:
+                self._pulser.is_heard = True
                 self._lent.set()
             while self._open is lent:
                 wish, look = self._wish, IDLE_LOOK_S if lent else None
@@ -100,6 +103,9 @@ class Bench:
                 if lent and self._idle():
                     _log.warning("bench.idle", by=self._by)
                     self._close()
+        except asyncio.CancelledError:
+            self._pulser.is_heard = False  # the engine decides on nothing any more
+            raise
         finally:
             self._lent.clear()
             if lent:
@@ -108,7 +114,9 @@ class Bench:
 
     def _idle(self) -> bool:
         idle_ms = self._place.now().mono_ms - self._used_ms
-        return self._open and self._task is None and idle_ms >= IDLE_MS
+        lesson = self._hold.lesson
+        waits = lesson is not None and lesson.phase in PERSON
+        return self._open and (self._task is None or waits) and idle_ms >= IDLE_MS
 
     def _wished(self) -> None:
         wish, self._wish = self._wish, asyncio.Event()
@@ -121,9 +129,7 @@ class Bench:
 
     async def _put_down(self) -> None:
         """Leave every line with its coils off, whatever was going on."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task}, timeout=STOP_S)
+        await self._end_job()
         await self._rig.close()
 
     async def _take_boards(self, by: str) -> None:
@@ -204,18 +210,19 @@ class Bench:
 
     async def _load(self) -> None:
         """Read the draft that an earlier process left, once."""
-        if self._loaded:
-            return
-        self._loaded = True
-        data = await asyncio.to_thread(self._hold.shelf.read)
-        if data is None:
-            return
-        try:
-            self._hold.draft = drafts.decode(data)
-            self._by = self._hold.draft.by
-        except GatewayError as error:
-            _log.error("bench.draft", code=error.code)
-            self._hold.ended("open", error.code, error.remedy)
+        async with self._loading:
+            if self._loaded:
+                return
+            data = await asyncio.to_thread(self._hold.shelf.read)
+            self._loaded = True
+            if data is None:
+                return
+            try:
+                self._hold.draft = drafts.decode(data)
+                self._by = self._hold.draft.by
+            except GatewayError as error:
+                _log.error("bench.draft", code=error.code)
+                self._hold.ended("open", error.code, error.remedy)
 
     async def _do(self, by: str, act: acts.Act) -> None:
         match act:
@@ -254,11 +261,15 @@ class Bench:
 
     async def _change(self, by: str, act: acts.DataAct) -> None:
         """Do an act on the draft alone: not while somebody is at a door by what it says."""
-        draft = self._holds(by, act)
+        self._holds(by, act)
         if self._hold.job is not None and self._hold.job.name in AT_DOORS:
             raise _busy(self._hold.job)
-        after = acts.perform(draft, act, self._rig.wall_ms(), kind_of=convert.kind_of)
-        await self._hold.put(after)
+        wall_ms = self._rig.wall_ms()
+        await self._hold.change(
+            lambda draft: acts.perform(draft, act, wall_ms, kind_of=convert.kind_of)
+        )
+        if isinstance(act, acts.DropBoard | acts.RenameBoard | acts.ReplaceBoard):
+            self._hold.teach(None)  # its lock may be another coil now
 
     # --- who holds it -----------------------------------------------------------------------------
 
@@ -382,6 +393,8 @@ class Bench:
         self._hold.lesson = None
 
     def _said(self, by: str, act: acts.Popped | acts.Nothing) -> None:
+        if self._hold.job is None:
+            raise GatewayError("teach.no_lesson", "Open a lock first")
         teacher = Teacher(self._hold, self._rig, self._pulser, by)
         if isinstance(act, acts.Popped):
             teacher.say(lambda lesson: lessons.popped(lesson, act.number, act.size))

@@ -222,7 +222,7 @@ class Finder:
         others = [row for row in draft.found if row.line == line.name and row.unit != unit]
         rows = [*others, *(convert.board(one) for one in outcome.found)]
         where = line if known else msgspec.structs.replace(convert.line(done.spec), name=line.name)
-        await self._hold.put(drafts.found(self._draft(), where, rows))
+        await self._hold.change(lambda draft: drafts.found(draft, where, rows))
 
     # --- parts ------------------------------------------------------------------------------------
 
@@ -245,8 +245,8 @@ class Finder:
         rows = tuple(found)
         best = convert.usual(row.spec for row in rows) or spec
         boards: list[FoundBoard] = [convert.board(row) for row in rows]
-        draft = drafts.found(self._draft(), convert.line(best), boards, convert.findings(findings))
-        await self._hold.put(draft)
+        told = convert.findings(findings)
+        await self._hold.change(lambda draft: drafts.found(draft, convert.line(best), boards, told))
 
 
 class _Told:

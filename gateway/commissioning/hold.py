@@ -4,6 +4,7 @@ One tick is one thing that somebody at a page could see. A draft is durable befo
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -12,6 +13,7 @@ from gateway.commissioning.draft import Draft
 from gateway.commissioning.keeping import Shelf
 from gateway.commissioning.lesson import Lesson
 from gateway.commissioning.proof import DoorTrial
+from gateway.errors import GatewayError
 
 PROGRESS_S: Final = 0.25
 """Progress is shown no more often: a scan asks a hundred units a second."""
@@ -53,6 +55,7 @@ class Hold:
         """Doors of a proof that goes on: not in the draft before it is whole."""
         self.tick = 0
         self._changed = asyncio.Event()
+        self._keeping = asyncio.Lock()
         self._told_s = 0.0
 
     def ended(
@@ -77,14 +80,35 @@ class Hold:
         return {"ports": self.ports, "open_doors": waiting}
 
     async def put(self, draft: Draft) -> None:
-        """Keep a draft. GatewayError `commission.disk`: then the older one stands."""
-        await asyncio.to_thread(self.shelf.write, drafts.encode(draft))
-        self.draft = draft
-        self.touch()
+        """Keep another draft. GatewayError `commission.disk`: then the older one stands."""
+        async with self._keeping:
+            await self._write(draft)
+
+    async def change(self, step: Callable[[Draft], Draft]) -> None:
+        """Keep the draft after a step; a job and an act at once are one after the other.
+
+        Raises what the step raises; GatewayError `commission.disk`, `commission.none`.
+        """
+        async with self._keeping:
+            if self.draft is None:
+                raise GatewayError("commission.none", "Begin first")
+            await self._write(step(self.draft))
+
+    async def _write(self, draft: Draft) -> None:
+        writing = asyncio.create_task(asyncio.to_thread(self.shelf.write, drafts.encode(draft)))
+        try:
+            await asyncio.shield(writing)
+        finally:
+            # Who is cancelled leaves when the disk has spoken: no draft comes back after `drop`.
+            await asyncio.wait({writing})
+            if writing.exception() is None:
+                self.draft = draft
+                self.touch()
 
     async def drop(self) -> None:
         """Throw the draft away."""
-        await asyncio.to_thread(self.shelf.drop)
+        async with self._keeping:
+            await asyncio.to_thread(self.shelf.drop)
         self.draft = self.lesson = self.last = self.trials = None
         self.ports = []
         self.touch()

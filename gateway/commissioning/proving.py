@@ -88,7 +88,8 @@ class Prover:
             before=book.map if book.map.doors else None,
             records=_records(book) if book.map.doors else (),
         )  # fmt: skip
-        await self._hold.put(drafts.proved(self._draft(), proof, self._rig.wall_ms()))
+        wall_ms = self._rig.wall_ms()
+        await self._hold.change(lambda draft: drafts.proved(draft, proof, wall_ms))
 
     # --- a door -----------------------------------------------------------------------------------
 

@@ -37,6 +37,8 @@ class Pulser:
         self, rig: Rig, ask: Callable[[Command], Awaitable[Answer]], now: Callable[[], Now]
     ) -> None:
         self._rig, self._ask, self._now = rig, ask, now
+        self.is_heard = True
+        """Whether an engine decides on what is told: not while its life ends."""
 
     async def intend(self, draft: Draft, lock: str, ms: int, by: str) -> Answer:
         """Put the intent on the disk. GatewayError with the engine's code."""
@@ -70,6 +72,8 @@ class Pulser:
 
     async def tell(self, intent: Answer, code: str, took_ms: int | None, by: str) -> None:
         """Put the outcome on record. Where that fails, a restart says doubt."""
+        if not self.is_heard:
+            return
         if code.startswith(DOUBT):
             outcome, why = "doubt", code.removeprefix(DOUBT)
         elif code:
@@ -150,8 +154,9 @@ class Teacher:
         return sample
 
     async def _go_on(self, job: Job) -> None:
-        intent, told = await self._pulse(), False
+        intent, told = await self._intend(), False
         try:
+            await self._pulse(intent)
             while not job.stop.is_set():
                 await self._see()
                 lesson = self._lesson()
@@ -166,13 +171,16 @@ class Teacher:
                 await self._tell(intent, self._lesson())
         await self._end(self._lesson())
 
-    async def _pulse(self) -> Answer:
+    async def _intend(self) -> Answer:
+        lesson, draft = self._lesson(), self._draft()
+        await self._pulser.ready(draft, lesson.lock)
+        await self._rig.rest(lesson.lock)
+        return await self._pulser.intend(draft, lesson.lock, lesson.pulse_ms, self._by)
+
+    async def _pulse(self, intent: Answer) -> None:
         """Pulse, looking meanwhile: what moves during the pulse is what counts."""
         lesson = self._lesson()
         lock, ms = lesson.lock, lesson.pulse_ms
-        await self._pulser.ready(self._draft(), lock)
-        await self._rig.rest(lock)
-        intent = await self._pulser.intend(self._draft(), lock, ms, self._by)
         at_ms = self._rig.now_ms()
         pulsing = asyncio.create_task(self._pulser.pulse(self._draft(), lock, ms, intent))
         try:
@@ -182,7 +190,6 @@ class Teacher:
         finally:
             code = await pulsing  # it ends by itself, its coil off
             self._hold.teach(lessons.pulsed(self._lesson(), at_ms=at_ms, ms=ms, code=code))
-        return intent
 
     async def _see(self) -> None:
         """Let the lesson see what all boards say now, answer by answer."""
@@ -197,12 +204,14 @@ class Teacher:
     async def _end(self, lesson: Lesson) -> None:
         """Keep the door that was taught; raise why it was not."""
         if lesson.taught:
-            await self._hold.put(drafts.taught(self._draft(), lesson, self._rig.wall_ms()))
+            wall_ms = self._rig.wall_ms()
+            await self._hold.change(lambda draft: drafts.taught(draft, lesson, wall_ms))
             return
         if lesson.phase == "done":
             why = next((one for one in lesson.findings if one.code == lesson.code), None)
             evidence = {} if why is None else dict(why.evidence)
             raise GatewayError(lesson.code, _cure(why), **evidence)
+        raise GatewayError("commission.stopped", "Begin it again")
 
     def say(self, word: Callable[[Lesson], Lesson]) -> None:
         """Take in what the person at the doors says. GatewayError `teach.no_lesson`, `teach.*`."""
