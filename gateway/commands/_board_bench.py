@@ -14,7 +14,7 @@ from gateway.commands import _shared as shared
 from gateway.errors import GatewayError
 
 SIZES: Final = ("S", "M", "L", "XL")
-ASKS: Final = frozenset({"which", "closing", "done"})
+ASKS: Final = frozenset({"which", "closing"})
 
 
 def add_to(group: click.Group) -> None:
@@ -168,11 +168,13 @@ def _taught(
 
 
 def _popped(at: bench.Bench, lock: str, *, quiet: bool) -> bench.View:
+    """Pulse a lock and wait for the person's word. GatewayError where nothing can be taught."""
     view = at.act("try", lock=lock)
-    return bench.follow(
+    view = bench.follow(
         at, view, quiet=quiet,
         until=lambda seen: seen["job"] is None or (seen["lesson"] or {}).get("phase") in ASKS,
     )  # fmt: skip
+    return bench.done(at, view, quiet=quiet) if view["job"] is None else view
 
 
 def _walk(at: bench.Bench, lock: str, size: str | None) -> bool:
